@@ -1,0 +1,164 @@
+// The facade of guest memory: plug and unplug regions, and reach their bytes safely from devices.
+//
+// Owned by one VM. Plug and Unplug are serialised by the control lock and may block as documented; all
+// else is safe from any thread at any time and never waits for a plug or an unplug.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "guestmem/backing.h"
+#include "guestmem/fault_stats.h"
+#include "guestmem/host.h"
+#include "guestmem/listener.h"
+#include "guestmem/page_source.h"
+#include "guestmem/types.h"
+
+namespace faultline {
+
+// How many pages one fault may bring in.
+struct FaultAround {
+  static constexpr unsigned kAuto = 0;  // adapts: grows on a sequential stream, one page on random access
+  unsigned pages = kAuto;               // or a fixed count, 1..512
+};
+
+// "auto", or a size such as 64K; throws UsageError.
+FaultAround ParseFaultAround(std::string_view text);
+
+enum class ReaderPlacement : uint8_t {
+  kFollow,  // each reader moves to the CPU whose thread it serves: the hand-over stays on one core
+  kFloat,   // wherever the scheduler puts it
+};
+
+struct GuestMemoryOptions {
+  FaultAround fault_around;
+  unsigned shards = 0;  // userfaultfds and reader threads; 0 takes one for each host CPU, at most 8
+  ReaderPlacement placement = ReaderPlacement::kFollow;
+  std::chrono::microseconds reader_spin{0};  // how long a reader polls before it sleeps
+  size_t limbo_tables = 8192;                // cap of the table limbo, in leaf tables
+  bool userfault = true;                     // false: nobody faults through the kernel; pages are installed into plain memory
+};
+
+struct RegionSpec {
+  std::string name;
+  GpaRange gpa;  // page-aligned; 2 MiB-aligned regions get whole leaf tables
+  BackingSpec backing;
+  std::shared_ptr<PageSource> source;  // null: zeroes
+  bool read_only = false;
+};
+
+struct UnplugOptions {
+  std::chrono::nanoseconds pin_deadline{0};  // how long to wait for asynchronous I/O to let go of its pins
+};
+
+// Where the time of one unplug went, in ns, and what came back.
+struct UnplugReport {
+  uint64_t revoke_ns = 0;
+  uint64_t slot_delete_ns = 0;
+  uint64_t scan_ns = 0;
+  uint64_t discard_ns = 0;
+  uint64_t total_ns = 0;
+  Bytes discarded;
+  uint64_t tables = 0;
+};
+
+struct RegionInfo {
+  RegionId id;
+  std::string name;
+  GpaRange gpa;
+  BackingSpec backing;
+  Bytes present;  // installed by the fault path
+  bool read_only = false;
+  unsigned pins = 0;
+};
+
+enum class AccessResult : uint8_t {
+  kOk,
+  kNotMapped,    // some byte of the range is in no region
+  kReadOnly,     // a write to a read-only region
+  kSourceError,  // the page source failed
+  kHostError,    // the host could not give a page
+};
+
+// Keeps a region from being unplugged while asynchronous I/O uses its bytes. Move-only; dropping it
+// unpins. Thread-safe as a value type is.
+class Pin {
+ public:
+  Pin() = default;
+  Pin(Pin&& other) noexcept;
+  Pin& operator=(Pin&& other) noexcept;
+  ~Pin();
+
+  explicit operator bool() const { return region_ != nullptr; }
+  std::span<std::byte> bytes() const { return bytes_; }
+
+ private:
+  friend class GuestMemory;
+  class Region* region_ = nullptr;
+  size_t slot_ = 0;
+  std::span<std::byte> bytes_;
+};
+
+class GuestMemory {
+ public:
+  // Starts the userfault readers. Throws Error when the host offers no userfaultfd.
+  GuestMemory(Host& host, RegionListener& listener, const GuestMemoryOptions& options);
+  // No vCPU may run any more. Unmaps everything.
+  ~GuestMemory();
+  GuestMemory(const GuestMemory&) = delete;
+  GuestMemory& operator=(const GuestMemory&) = delete;
+
+  // Maps, registers and publishes a region. UsageError for a range that is empty, misaligned or overlaps
+  // another region; Error when the host or the listener refuses. On any throw nothing has changed.
+  RegionId Plug(const RegionSpec& spec);
+
+  // Takes a region away, whatever its users do (the cooperative part, asking the guest, is the caller's).
+  // Waits for pins up to the deadline, then for vCPUs to leave the range; never for a grace period.
+  // Error when it is pinned (naming the pinning owner), unknown, or the listener could not unmap it; the
+  // region then lives on, under the same name.
+  UnplugReport Unplug(RegionId id, const UnplugOptions& options = {});
+
+  // Copies between `buffer` and guest memory, faulting pages in on this thread. May span regions. A
+  // failure may leave a prefix copied. Blocks only for a page source that blocks.
+  AccessResult Read(Gpa gpa, std::span<std::byte> out) noexcept;
+  AccessResult Write(Gpa gpa, std::span<const std::byte> data) noexcept;
+
+  // Faults the range in and pins it; it must lie in one region. `owner` names the device for messages and
+  // must outlive the pin. Error result: an empty Pin and `*why`.
+  Pin PinRange(GpaRange range, bool for_write, std::string_view owner, AccessResult* why) noexcept;
+
+  // True when every byte of the range is in a region right now.
+  bool IsMapped(GpaRange range) const noexcept;
+  std::optional<RegionId> FindRegion(Gpa gpa) const noexcept;
+
+  std::vector<RegionInfo> Regions() const;
+  FaultTotals fault_totals() const;
+  void MergeLatency(LatencyHistogram& into) const;
+  TableTotals table_totals() const;
+  // Bytes the fault path has installed and not discarded.
+  Bytes present_bytes() const;
+
+  // A page could not be had and a vCPU waits for it: called once each time with what happened, from a
+  // reader thread, which does not wait. The fault is tried again when RetryFailedFaults is called.
+  struct FaultFailure {
+    Gpa gpa;
+    int error;  // errno
+    bool host;  // the host refused the install; otherwise the page source failed
+  };
+  void SetFailureHandler(std::function<void(const FaultFailure&)> handler);
+  void RetryFailedFaults();
+
+  // Waits until everything retired so far is freed, and frees limbo. For tests and for shutdown.
+  void DrainForTest();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace faultline
