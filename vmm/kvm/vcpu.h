@@ -1,0 +1,58 @@
+// One vCPU: its KVM file descriptor and the page it shares with KVM.
+//
+// Owned by one thread at a time, which alone may Run it and touch its registers; RequestImmediateExit is
+// for any thread.
+#pragma once
+
+#include <linux/kvm.h>
+
+#include "guestmem/host.h"
+#include "guestmem/types.h"
+#include "vmm/kvm/vm.h"
+
+namespace faultline {
+
+struct CpuEntry;
+
+class Vcpu {
+ public:
+  // Throws Error. `vm` outlives the vCPU.
+  Vcpu(const KvmVm& vm, unsigned index);
+  ~Vcpu();
+  Vcpu(const Vcpu&) = delete;
+  Vcpu& operator=(const Vcpu&) = delete;
+
+  unsigned index() const { return index_; }
+  // Valid after a Run that returned; KVM writes it.
+  kvm_run& run() { return *run_; }
+  const kvm_run& run() const { return *run_; }
+
+  // KVM_RUN: 0, with run().exit_reason telling why, or -errno: EINTR for a signal or a requested immediate
+  // exit, EFAULT for host memory that cannot be reached (KVM API 4.10). Blocks as long as the guest runs.
+  int Run() noexcept;
+  // True until taken back: Run finishes a pending access and comes back at once with EINTR.
+  void RequestImmediateExit(bool on) noexcept;
+
+  // Throw Error.
+  kvm_regs GetRegs() const;
+  void SetRegs(const kvm_regs& regs);
+  kvm_sregs GetSregs() const;
+  void SetSregs(const kvm_sregs& sregs);
+
+  // RIP, or 0 when KVM does not tell.
+  uint64_t rip() const noexcept;
+
+  // Ready to execute `entry` in 64-bit mode at CPL 3 with IOPL 3: flat user segments, paging on with
+  // entry's tables, no IDT, interrupts off. Throws Error.
+  void SetUserModeEntry(const CpuEntry& entry);
+
+ private:
+  int Ioctl(unsigned long request, void* argument) const noexcept;
+
+  const KvmVm* vm_;
+  unsigned index_;
+  FileDescriptor fd_;
+  kvm_run* run_ = nullptr;
+};
+
+}  // namespace faultline

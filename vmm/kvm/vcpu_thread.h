@@ -1,0 +1,86 @@
+// A vCPU and the thread that runs it: enters the guest, hands exits to an ExitHandler, and parks on demand.
+//
+// Life: constructed paused with its thread not yet begun → Start → running ⇄ parked → finished (its handler
+// said so, it met trouble, or Stop). The owner destroys it, which stops it first. Thread-safe. A request takes
+// effect wherever the vCPU is: in guest code, blocked in a userfault (KVM gives up on a signal since Linux
+// 6.2), waiting for the memslot table, or, with the handler's help, in a device that blocks.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "guestmem/mutex.h"
+#include "vmm/kvm/exit_handler.h"
+#include "vmm/kvm/memslots.h"
+#include "vmm/kvm/vcpu.h"
+
+namespace faultline {
+
+class VcpuThread {
+ public:
+  // All outlive the thread. The vCPU's registers must be set before Start.
+  VcpuThread(std::unique_ptr<Vcpu> vcpu, ExitHandler& handler, MemslotTable& slots);
+  // Stops it and joins.
+  ~VcpuThread();
+  VcpuThread(const VcpuThread&) = delete;
+  VcpuThread& operator=(const VcpuThread&) = delete;
+
+  // Begins the thread; parked at once if `paused`. Throws Error when the host has no thread to give. Once.
+  void Start(bool paused = false);
+
+  // Asks it to leave the guest and park, and does not wait. A vCPU may ask itself, in a handler: it parks
+  // after the access it is in has been completed.
+  void RequestPause() noexcept;
+  // Asks the thread to end, and does not wait.
+  void RequestStop() noexcept;
+  // Lets it go on.
+  void Resume() noexcept;
+
+  // Block until it runs no guest code: parked or finished. RequestPause or RequestStop came before. Not for
+  // the vCPU's own thread.
+  void WaitParked() noexcept;
+  void WaitFinished() noexcept;
+
+  bool finished() const noexcept;
+  bool is_current_thread() const noexcept;
+  unsigned index() const { return vcpu_->index(); }
+  // The host's thread id; 0 before the thread ran.
+  int thread_id() const noexcept { return thread_id_.load(std::memory_order_relaxed); }
+  // Only while parked or finished, or before Start.
+  Vcpu& vcpu() { return *vcpu_; }
+
+  // How often a KVM_RUN came back with EFAULT because memory was being unplugged.
+  uint64_t revoked_faults() const noexcept { return revoked_faults_.load(std::memory_order_relaxed); }
+
+ private:
+  enum class State : uint8_t { kIdle, kRunning, kParked, kFinished };
+
+  void Main() noexcept;
+  void Kick() noexcept;
+  // True to go on, false to end.
+  bool ParkIfAsked() noexcept;
+  VcpuAction HandleExit();
+  VcpuAction HandlePortIo();
+  VcpuAction HandleMmio();
+  VcpuAction HandleBadMemory(uint64_t seen_generation);
+  VcpuAction Trouble(VcpuTrouble trouble, const std::string& sentence);
+
+  std::unique_ptr<Vcpu> vcpu_;
+  ExitHandler* handler_;
+  MemslotTable* slots_;
+  std::thread thread_;
+  std::atomic<int> thread_id_{0};
+  std::atomic<uint64_t> revoked_faults_{0};
+  std::atomic<bool> asked_{false};   // a pause or a stop is wanted; mirrors the two below
+  unsigned unexplained_faults_ = 0;  // in a row; the thread's own
+
+  mutable RankedMutex<LockRank::kMachine> mutex_;
+  CondVar changed_;
+  State state_ GUARDED_BY(mutex_) = State::kIdle;
+  bool pause_wanted_ GUARDED_BY(mutex_) = false;
+  bool stop_wanted_ GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace faultline

@@ -1,0 +1,63 @@
+// What a machine is made of: the part of the command line that describes the guest, parsed.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "guestmem/backing.h"
+#include "guestmem/guest_memory.h"
+#include "guestmem/types.h"
+
+namespace faultline {
+
+// What an access to memory that is not there meets. Every one is counted, whatever the policy.
+enum class UnpluggedPolicy : uint8_t {
+  kOnes,  // reads give all-ones, writes are dropped; reported at a limited rate
+  kStop,  // the same, and the VM is paused with an event that names vCPU, RIP and GPA
+  kLog,   // as kOnes, and each single access is reported
+};
+
+// "ones", "stop", "log"; throws UsageError on anything else.
+UnpluggedPolicy ParseUnpluggedPolicy(std::string_view text);
+std::string_view ToString(UnpluggedPolicy policy);
+
+// Plug sizes and places are multiples of this.
+inline constexpr Bytes kPlugGranule = kLeafSpan;
+
+struct MemoryConfig {
+  Bytes boot = 256_MiB;  // present at start and never unplugged; a multiple of 2 MiB
+  Bytes max{0};          // boot and plugged memory together; 0 stands for `boot`: nothing can be plugged
+  unsigned slots = 0;    // how many devices can be plugged at a time, at most 256
+  BackingSpec backing;   // of boot memory, and of plugged memory that names none of its own
+  FaultAround fault_around;
+};
+
+struct MachineConfig {
+  std::string name;
+  unsigned cpus = 1;
+  MemoryConfig memory;
+  UnpluggedPolicy on_unplugged_access = UnpluggedPolicy::kOnes;
+  bool start_paused = false;
+
+  // Bytes the guest wrote to its serial console; called from vCPU threads, one call at a time, and should
+  // not block for long: the guest waits. Null drops them.
+  std::function<void(std::span<const std::byte>)> console_output;
+};
+
+// Throws UsageError when the numbers make no machine (zero CPUs, misaligned or overflowing sizes, max below
+// boot, max without slots); the sentence names the value and what would do.
+void Validate(const MachineConfig& config);
+
+// Where guest memory lies, x86: boot memory below 3 GiB and again from 4 GiB up, then the window for plugged
+// memory from the next 1 GiB boundary, large enough for all of it plus 2 MiB of slack for each slot.
+struct MemoryLayout {
+  GpaRange low;
+  GpaRange high;    // empty when boot memory ends below 3 GiB
+  GpaRange window;  // empty when nothing can be plugged
+
+  static MemoryLayout For(const MemoryConfig& config);
+};
+
+}  // namespace faultline

@@ -1,0 +1,104 @@
+// What a machine tells the outside as it happens.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "guestmem/guest_memory.h"
+#include "guestmem/types.h"
+
+namespace faultline {
+
+enum class RunState : uint8_t { kPrelaunch, kRunning, kPaused, kExited };
+
+enum class PauseReason : uint8_t {
+  kRequested,        // Pause()
+  kUnpluggedAccess,  // policy `stop`
+  kIoError,          // a page could not be had: its source failed, or the host is out of memory
+};
+
+std::string_view ToString(RunState state);      // QEMU's words: "prelaunch", "running", "paused", "shutdown"
+std::string_view ToString(PauseReason reason);  // "requested", "unplugged-access", "io-error"
+
+enum class ExitKind : uint8_t {
+  kGuestHalt,  // the guest ended itself: `code` is what it wrote to the debug-exit port
+  kShutdown,   // the guest followed RequestShutdown
+  kCrash,      // triple fault, or something KVM could not run
+  kError,      // the machine itself failed
+  kKilled,     // Stop()
+};
+
+struct ExitStatus {
+  ExitKind kind = ExitKind::kKilled;
+  int code = 0;          // what `faultline run` exits with: 0 for a clean end
+  std::string sentence;  // for the person at the terminal
+};
+
+enum class UnplugOutcome : uint8_t {
+  kDone,       // the memory is back at the host
+  kRefused,    // the guest said no; `ost_status` is its code
+  kTimedOut,   // the guest did not answer within the deadline
+  kFailed,     // it could not be taken away: pinned, or the host refused
+  kCancelled,  // the machine ended first
+};
+
+// Unless kDone, the memory is fully usable again and may be unplugged anew.
+struct UnplugResult {
+  std::string id;
+  UnplugOutcome outcome = UnplugOutcome::kDone;
+  bool forced = false;
+  std::string reason;                  // empty when kDone, otherwise one sentence
+  std::optional<uint32_t> ost_status;  // what the guest reported, if it did (ACPI 6.5 §6.3.5)
+  UnplugReport report;                 // kDone
+};
+
+struct PausedEvent {
+  PauseReason reason;
+  std::string sentence;
+};
+struct ResumedEvent {};
+// RequestShutdown reached the guest.
+struct PowerdownEvent {};
+struct ExitedEvent {
+  ExitStatus status;
+};
+struct MemoryPluggedEvent {
+  std::string id;
+  unsigned slot;
+  GpaRange gpa;
+};
+// An unplug ended, well or not; also one that the guest began itself.
+struct MemoryUnplugEvent {
+  unsigned slot;
+  UnplugResult result;
+};
+// The guest evaluated _OST for a slot (ACPI 6.5 §6.3.5).
+struct OstEvent {
+  std::string id;  // empty when the slot holds nothing any more
+  unsigned slot;
+  uint32_t event;
+  uint32_t status;
+};
+// `rip` is the guest's instruction pointer as KVM reports it: of the instruction for a read, of the one after
+// it for a write. `suppressed` accesses went unreported since the last event.
+struct UnpluggedAccessEvent {
+  unsigned vcpu;
+  uint64_t rip;
+  Gpa gpa;
+  unsigned size;
+  bool write;
+  uint64_t suppressed;
+};
+
+using MachineEvent = std::variant<PausedEvent, ResumedEvent, PowerdownEvent, ExitedEvent, MemoryPluggedEvent,
+                                  MemoryUnplugEvent, OstEvent, UnpluggedAccessEvent>;
+
+// Called from any thread, vCPUs' among them, several at once, with no lock held. Must return soon and must not
+// call a blocking operation of Machine (those that say so).
+using MachineEventSink = std::function<void(const MachineEvent&)>;
+
+}  // namespace faultline

@@ -1,0 +1,128 @@
+// One virtual machine: guest memory, vCPUs and devices put together, with the operations a person or a
+// management tool performs on it.
+//
+// Life: constructed (everything set up, no guest instruction run) → Start → running ⇄ paused → exited →
+// destroyed; see RunState. All members are thread-safe; "blocks" says for what. A failed operation throws
+// UsageError (the request was wrong) or Error (it could not be done) and leaves the machine as it was.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "guestmem/fault_stats.h"
+#include "guestmem/host.h"
+#include "guestmem/page_source.h"
+#include "vmm/machine/config.h"
+#include "vmm/machine/events.h"
+
+namespace faultline {
+
+struct PlugRequest {
+  std::string id;                      // unique among the plugged ones; not empty
+  Bytes size;                          // a multiple of kPlugGranule
+  std::optional<unsigned> slot;        // the lowest free one otherwise
+  std::optional<Gpa> address;          // inside the window, kPlugGranule-aligned; the first gap that fits otherwise
+  std::optional<BackingSpec> backing;  // MemoryConfig::backing otherwise; kFile needs one of its own
+  std::shared_ptr<PageSource> source;  // null: zeroes
+};
+
+struct UnplugRequest {
+  std::string id;
+  bool force = false;  // do not ask the guest
+  // How long the guest may take to answer; none: as long as the machine lives. Without force only.
+  std::optional<std::chrono::nanoseconds> timeout;
+  std::chrono::nanoseconds pin_deadline{std::chrono::seconds(1)};  // how long asynchronous I/O may finish
+};
+
+struct MemoryDeviceInfo {
+  std::string id;
+  unsigned slot = 0;
+  GpaRange gpa;
+  BackingSpec backing;
+  Bytes present;  // faulted in so far
+  unsigned pins = 0;
+  bool unplugging = false;
+};
+
+struct VcpuInfo {
+  unsigned index = 0;
+  int thread_id = 0;  // of the host
+};
+
+struct MachineStatus {
+  RunState state = RunState::kPrelaunch;
+  std::optional<PauseReason> pause_reason;  // while paused
+  std::optional<ExitStatus> exit;           // once exited
+  Bytes boot_memory;
+  Bytes plugged_memory;
+  Bytes max_memory;
+  unsigned slots = 0;
+  unsigned slots_used = 0;
+  Bytes present_memory;   // of boot and plugged memory: faulted in so far
+  unsigned memslots = 0;  // KVM's view
+  Bytes memslot_bytes;
+  FaultTotals faults;
+  TableTotals tables;
+  uint64_t unplugged_accesses = 0;
+  std::vector<VcpuInfo> vcpus;
+};
+
+class Machine {
+ public:
+  // Sets everything up, the built-in guest loaded. Throws UsageError for a config that Validate refuses, Error
+  // when the host refuses something (no /dev/kvm, no userfaultfd, no memory).
+  Machine(Host& host, const MachineConfig& config, MachineEventSink sink);
+  // Stops whatever still runs. Blocks until the vCPU threads have ended.
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  const MachineConfig& config() const;
+
+  // Lets the vCPUs run, or leaves them paused if the config says so. Once.
+  void Start();
+
+  // Blocks until no vCPU executes guest code, whatever it was blocked in. Nothing to do when paused or exited.
+  void Pause();
+  // Lets the guest go on; faults that failed are tried again. Does not block. UsageError once exited.
+  void Resume();
+  // Asks the guest to shut down; ExitedEvent follows if it does. Does not block. UsageError once exited.
+  void RequestShutdown();
+  // Ends the machine as kKilled. Blocks until no vCPU runs. Nothing to do when exited.
+  void Stop();
+  // Blocks until the machine has exited.
+  ExitStatus WaitForExit();
+
+  // Blocks for the host's mapping calls and for KVM's slot update; never for the guest. UsageError: the size
+  // is zero, unaligned or more than `max` leaves, the id is taken or empty, the slot or address is taken or
+  // outside, no slot is free. Error: the host or KVM refused.
+  MemoryDeviceInfo PlugMemory(const PlugRequest& request);
+
+  using UnplugDone = std::function<void(const UnplugResult&)>;
+  // Checks the request and returns; the work is done on a thread of the machine, which calls `done` (may be
+  // null) and sends MemoryUnplugEvent, both with the same result. UsageError, with `done` not called: unknown
+  // id, boot memory, or it is being unplugged already (a forced request overtakes one still waiting for the
+  // guest, which then ends with the forced one's result). `done` must not call a blocking operation.
+  void UnplugMemory(const UnplugRequest& request, UnplugDone done = nullptr);
+
+  std::vector<MemoryDeviceInfo> MemoryDevices() const;
+  MachineStatus Status() const;
+
+  // What the user typed: to the guest's serial console. Does not block; bytes that find the queue full wait
+  // in the machine.
+  void ConsoleInput(std::span<const std::byte> data);
+
+  // The parts, for tests and for statistics.
+  class GuestMemory& memory();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace faultline
