@@ -1,0 +1,15 @@
+// An interrupt line as a device drives it: one level, on or off.
+#pragma once
+
+namespace faultline {
+
+// Implemented by whoever owns the interrupt controller. Called with the device's lock held: an
+// implementation takes no lock of this project and does not call back into the device (KVM's IRQ line
+// ioctls fit). Not called when the level did not change.
+class IrqLine {
+ public:
+  virtual ~IrqLine() = default;
+  virtual void SetLevel(bool asserted) noexcept = 0;
+};
+
+}  // namespace faultline
