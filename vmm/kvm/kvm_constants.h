@@ -1,8 +1,11 @@
-// The parts of KVM's API that are newer than the system's <linux/kvm.h>; each with the kernel that brought it.
+// The parts of KVM's API that the system's <linux/kvm.h> does not give to C++: those newer than it, each with the
+// kernel that brought it, and those it declares in a way that means something else in C++.
 #pragma once
 
+#include <linux/ioctl.h>
 #include <linux/kvm.h>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace faultline::kvm {
@@ -21,5 +24,20 @@ struct MemoryFaultExit {
 // Linux 6.12, a bit of KVM_CAP_DISABLE_QUIRKS2: without it, deleting a memslot zaps only that slot's
 // mappings and not those of the whole VM.
 inline constexpr uint64_t kQuirkSlotZapAll = 1ULL << 7;
+
+// kvm_cpuid2 ends in a flexible array that the header wraps together with an empty struct, which has a size of
+// one byte in C++: the struct and the request numbers made of its size are then not the kernel's.
+struct CpuidHeader {
+  uint32_t count;
+  uint32_t padding;
+};
+inline constexpr unsigned kMaxCpuidEntries = 256;  // KVM_MAX_CPUID_ENTRIES, Linux 4.20 (80 before)
+struct CpuidList {
+  CpuidHeader header;
+  kvm_cpuid_entry2 entries[kMaxCpuidEntries];
+};
+static_assert(offsetof(CpuidList, entries) == sizeof(CpuidHeader));
+inline constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, CpuidHeader);
+inline constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, CpuidHeader);
 
 }  // namespace faultline::kvm

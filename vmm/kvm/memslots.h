@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <unordered_map>
 #include <vector>
 
@@ -35,11 +36,12 @@ class MemslotTable final : public RegionListener {
 
   enum class Wake : uint8_t {
     kChanged,       // the table is not as it was when `seen` was sampled: try the access again
-    kNoRevocation,  // nothing has changed and nothing is being revoked: the EFAULT has another cause
+    kNoRevocation,  // `patience` ran out, nothing has changed and nothing is being revoked
     kInterrupted,   // `interrupt` is set
   };
-  // Sleeps until generation() differs from `seen`; returns at once when nothing is being revoked.
-  Wake WaitForChange(uint64_t seen, const std::atomic<bool>& interrupt) noexcept;
+  // Sleeps until generation() differs from `seen`. While nothing is being revoked it waits for that no longer
+  // than `patience`: a revocation releases blocked faults before it has reached OnRevoke.
+  Wake WaitForChange(uint64_t seen, const std::atomic<bool>& interrupt, std::chrono::nanoseconds patience) noexcept;
   // Makes waiting vCPUs look at their `interrupt` flag, which the caller set before.
   void WakeWaiters() noexcept;
 

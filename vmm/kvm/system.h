@@ -3,12 +3,11 @@
 // Immutable after construction, so thread-safe. Nothing here blocks for long.
 #pragma once
 
-#include <linux/kvm.h>
-
 #include <memory>
 
 #include "guestmem/host.h"
 #include "guestmem/types.h"
+#include "vmm/kvm/kvm_constants.h"
 
 namespace faultline {
 
@@ -16,7 +15,6 @@ class KvmSystem {
  public:
   // Throws Error, with the way out, when /dev/kvm is absent, forbidden or speaks another API version.
   explicit KvmSystem(Host& host);
-  ~KvmSystem();
 
   Host& host() const { return *host_; }
   // The capability's value, 0 when absent (KVM API 4.4).
@@ -26,17 +24,13 @@ class KvmSystem {
   // Throws Error.
   FileDescriptor CreateVm() const;
   // The CPUID leaves that KVM can offer, read once (KVM API 4.46). Throws Error.
-  const kvm_cpuid2& SupportedCpuid() const { return *cpuid_; }
+  const kvm::CpuidList& SupportedCpuid() const { return *cpuid_; }
 
  private:
-  struct FreeCpuid {
-    void operator()(kvm_cpuid2* p) const;
-  };
-
   Host* host_;
   FileDescriptor fd_;
   Bytes run_size_;
-  std::unique_ptr<kvm_cpuid2, FreeCpuid> cpuid_;
+  std::unique_ptr<kvm::CpuidList> cpuid_;
 };
 
 }  // namespace faultline

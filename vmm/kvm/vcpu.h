@@ -12,7 +12,7 @@
 
 namespace faultline {
 
-struct CpuEntry;
+struct CpuEntry;  // vmm/builtin_guest/loader.h
 
 class Vcpu {
  public:

@@ -58,9 +58,9 @@ class VcpuThread {
   enum class State : uint8_t { kIdle, kRunning, kParked, kFinished };
 
   void Main() noexcept;
-  void Kick() noexcept;
-  // True to go on, false to end.
-  bool ParkIfAsked() noexcept;
+  VcpuAction RunOnce();
+  void KickLocked() noexcept REQUIRES(mutex_);
+  VcpuAction ParkIfAsked() noexcept;
   VcpuAction HandleExit();
   VcpuAction HandlePortIo();
   VcpuAction HandleMmio();
@@ -74,7 +74,8 @@ class VcpuThread {
   std::atomic<int> thread_id_{0};
   std::atomic<uint64_t> revoked_faults_{0};
   std::atomic<bool> asked_{false};   // a pause or a stop is wanted; mirrors the two below
-  unsigned unexplained_faults_ = 0;  // in a row; the thread's own
+  unsigned unexplained_faults_ = 0;  // in a row; the thread's own, as is the next
+  unsigned transient_failures_ = 0;
 
   mutable RankedMutex<LockRank::kMachine> mutex_;
   CondVar changed_;

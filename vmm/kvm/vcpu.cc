@@ -1,0 +1,85 @@
+#include "vmm/kvm/vcpu.h"
+
+#include <sys/mman.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "guestmem/error.h"
+#include "vmm/kvm/cpl3_state.h"
+
+namespace faultline {
+namespace {
+
+[[noreturn]] void ThrowVcpuError(unsigned index, const char* what, int error) {
+  throw Error("KVM did not " + std::string(what) + " vCPU " + std::to_string(index) + " (" + ErrnoText(error) +
+              "): the KVM of this host lacks something the guest needs");
+}
+
+}  // namespace
+
+Vcpu::Vcpu(const KvmVm& vm, unsigned index) : vm_(&vm), index_(index), fd_(vm.CreateVcpu(index)) {
+  const int64_t at = vm.host().Mmap(0, vm.system().run_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), Bytes(0));
+  if (at < 0) ThrowVcpuError(index, "share the state of", static_cast<int>(-at));
+  run_ = static_cast<kvm_run*>(static_cast<void*>(ToPointer(Hva(static_cast<uint64_t>(at)))));
+  // KVM does not write to what it is given here; its interface just is not const.
+  const int rc = Ioctl(kvm::kSetCpuid2, const_cast<kvm::CpuidList*>(&vm.system().SupportedCpuid()));
+  if (rc < 0) {
+    vm.host().Munmap({ToHva(run_), vm.system().run_size()});
+    ThrowVcpuError(index, "take the CPU features of", -rc);
+  }
+}
+
+Vcpu::~Vcpu() { vm_->host().Munmap({ToHva(run_), vm_->system().run_size()}); }
+
+int Vcpu::Ioctl(unsigned long request, void* argument) const noexcept {
+  return vm_->host().Ioctl(fd_.get(), request, argument);
+}
+
+int Vcpu::Run() noexcept { return vm_->host().Ioctl(fd_.get(), KVM_RUN, uintptr_t{0}); }
+
+void Vcpu::RequestImmediateExit(bool on) noexcept {
+  // KVM reads it on its way in; a signal that follows covers the vCPU that is past that point.
+  std::atomic_ref<uint8_t>(run_->immediate_exit).store(on ? 1 : 0, std::memory_order_release);
+}
+
+kvm_regs Vcpu::GetRegs() const {
+  kvm_regs regs{};
+  if (const int rc = Ioctl(KVM_GET_REGS, &regs); rc < 0) ThrowVcpuError(index_, "tell the registers of", -rc);
+  return regs;
+}
+
+void Vcpu::SetRegs(const kvm_regs& regs) {
+  kvm_regs copy = regs;
+  if (const int rc = Ioctl(KVM_SET_REGS, &copy); rc < 0) ThrowVcpuError(index_, "set the registers of", -rc);
+}
+
+kvm_sregs Vcpu::GetSregs() const {
+  kvm_sregs sregs{};
+  if (const int rc = Ioctl(KVM_GET_SREGS, &sregs); rc < 0) {
+    ThrowVcpuError(index_, "tell the system registers of", -rc);
+  }
+  return sregs;
+}
+
+void Vcpu::SetSregs(const kvm_sregs& sregs) {
+  kvm_sregs copy = sregs;
+  if (const int rc = Ioctl(KVM_SET_SREGS, &copy); rc < 0) {
+    ThrowVcpuError(index_, "set the system registers of", -rc);
+  }
+}
+
+uint64_t Vcpu::rip() const noexcept {
+  kvm_regs regs{};
+  return Ioctl(KVM_GET_REGS, &regs) < 0 ? 0 : regs.rip;
+}
+
+void Vcpu::SetUserModeEntry(const CpuEntry& entry) {
+  SetSregs(UserModeSregs(GetSregs(), entry));
+  SetRegs(UserModeRegs(entry));
+}
+
+}  // namespace faultline

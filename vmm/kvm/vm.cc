@@ -1,0 +1,59 @@
+#include "vmm/kvm/vm.h"
+
+#include <cerrno>
+#include <string>
+
+#include "guestmem/error.h"
+#include "vmm/kvm/kvm_constants.h"
+
+namespace faultline {
+
+KvmVm::KvmVm(const KvmSystem& system) : system_(&system), fd_(system.CreateVm()) {
+  // Both are comforts: without the first an unknown instruction comes without its bytes, without the second
+  // a slot's deletion costs the other slots their mappings. Where KVM refuses, the VM works all the same.
+  EnableCapability(KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1);
+  const auto quirks = static_cast<uint64_t>(CheckExtension(KVM_CAP_DISABLE_QUIRKS2));
+  if ((quirks & kvm::kQuirkSlotZapAll) != 0) {
+    zaps_single_slots_ = EnableCapability(KVM_CAP_DISABLE_QUIRKS2, kvm::kQuirkSlotZapAll) == 0;
+  }
+}
+
+int KvmVm::CheckExtension(unsigned capability) const noexcept {
+  const int rc = host().Ioctl(fd_.get(), KVM_CHECK_EXTENSION, uintptr_t{capability});
+  return rc < 0 ? 0 : rc;
+}
+
+int KvmVm::EnableCapability(unsigned capability, uint64_t argument) const noexcept {
+  kvm_enable_cap request{};
+  request.cap = capability;
+  request.args[0] = argument;
+  return host().Ioctl(fd_.get(), KVM_ENABLE_CAP, &request);
+}
+
+int KvmVm::SetUserMemoryRegion(SlotId slot, GpaRange gpa, Hva hva, bool read_only) const noexcept {
+  kvm_userspace_memory_region request{};
+  request.slot = slot.value;
+  request.flags = read_only ? KVM_MEM_READONLY : 0;
+  request.guest_phys_addr = gpa.start.value;
+  request.memory_size = gpa.size.value;
+  request.userspace_addr = hva.value;
+  return host().Ioctl(fd_.get(), KVM_SET_USER_MEMORY_REGION, &request);
+}
+
+unsigned KvmVm::max_slots() const noexcept {
+  constexpr unsigned kOldDefault = 32;  // what a KVM has that does not tell
+  const int slots = CheckExtension(KVM_CAP_NR_MEMSLOTS);
+  return slots > 0 ? static_cast<unsigned>(slots) : kOldDefault;
+}
+
+FileDescriptor KvmVm::CreateVcpu(unsigned index) const {
+  const int fd = host().Ioctl(fd_.get(), KVM_CREATE_VCPU, uintptr_t{index});
+  if (fd < 0) {
+    const int most = CheckExtension(KVM_CAP_MAX_VCPUS);
+    throw Error("KVM made no vCPU " + std::to_string(index) + " (" + ErrnoText(-fd) + "): ask for fewer CPUs" +
+                (most > 0 ? " (this host allows " + std::to_string(most) + ")" : "") + " or free memory");
+  }
+  return FileDescriptor(host(), fd);
+}
+
+}  // namespace faultline
