@@ -1,0 +1,52 @@
+#include "vmm/control/command_table.h"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "vmm/control/commands/commands.h"
+#include "vmm/control/qmp_error.h"
+
+namespace faultline {
+namespace {
+
+constexpr std::array kCommands{
+    Command{"cont", Cont},
+    Command{"device_add", DeviceAdd},
+    Command{"device_del", DeviceDel},
+    Command{"object-add", ObjectAdd},
+    Command{"object-del", ObjectDel},
+    Command{"query-commands", QueryCommands},
+    Command{"query-cpus-fast", QueryCpusFast},
+    Command{"query-kvm", QueryKvm},
+    Command{"query-memory-devices", QueryMemoryDevices},
+    Command{"query-memory-size-summary", QueryMemorySizeSummary},
+    Command{"query-name", QueryName},
+    Command{"query-status", QueryStatus},
+    Command{"query-version", QueryVersion},
+    Command{"quit", Quit},
+    Command{"stop", Stop},
+    Command{"system_powerdown", SystemPowerdown},
+    Command{"system_reset", SystemReset},
+    Command{"x-faultline-info", FaultlineInfo},
+    Command{"x-faultline-memory-devices", FaultlineMemoryDevices},
+    Command{"x-faultline-memory-plug", FaultlineMemoryPlug},
+    Command{"x-faultline-memory-unplug", FaultlineMemoryUnplug},
+};
+static_assert(std::ranges::is_sorted(kCommands, {}, &Command::name));
+
+}  // namespace
+
+std::span<const Command> QmpCommands() { return kCommands; }
+
+nlohmann::json RunCommand(std::string_view name, const nlohmann::json& arguments, VmControl& vm) {
+  const auto it = std::ranges::lower_bound(kCommands, name, {}, &Command::name);
+  if (it == kCommands.end() || it->name != name) {
+    // The name is the client's, of any length.
+    throw QmpError("CommandNotFound", "The command " + std::string(name.substr(0, 64)) + " has not been found");
+  }
+  return it->handler(arguments, vm);
+}
+
+}  // namespace faultline

@@ -1,0 +1,47 @@
+// The handlers of all QMP commands, one function each; which name calls which is in command_table.cc.
+//
+// Contract as for CommandHandler. Those without a comment do what QEMU's command of that name does.
+// Source: QEMU docs/interop/qemu-qmp-ref.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace faultline {
+
+class VmControl;
+
+nlohmann::json QueryCommands(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryVersion(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryName(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryKvm(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryStatus(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryCpusFast(const nlohmann::json& arguments, VmControl& vm);
+
+nlohmann::json Stop(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json Cont(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json SystemPowerdown(const nlohmann::json& arguments, VmControl& vm);
+// Always an error: a machine runs once.
+nlohmann::json SystemReset(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json Quit(const nlohmann::json& arguments, VmControl& vm);
+
+// memory-backend-ram, -memfd and -file.
+nlohmann::json ObjectAdd(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json ObjectDel(const nlohmann::json& arguments, VmControl& vm);
+// pc-dimm.
+nlohmann::json DeviceAdd(const nlohmann::json& arguments, VmControl& vm);
+// Asks the guest, for as long as it takes; DEVICE_DELETED or DEVICE_UNPLUG_GUEST_ERROR tells.
+nlohmann::json DeviceDel(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryMemoryDevices(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryMemorySizeSummary(const nlohmann::json& arguments, VmControl& vm);
+
+// All there is to know about the VM, in one object.
+nlohmann::json FaultlineInfo(const nlohmann::json& arguments, VmControl& vm);
+// {size, id?, slot?, addr?, backing?}: object-add and device_add in one, all or nothing; without an id it
+// picks the lowest free dimmN. Returns the device as FaultlineMemoryDevices shows it.
+nlohmann::json FaultlineMemoryPlug(const nlohmann::json& arguments, VmControl& vm);
+// {id, force?, timeout-ms?}: returns once the request is valid; X_FAULTLINE_MEMORY_UNPLUG tells the outcome.
+nlohmann::json FaultlineMemoryUnplug(const nlohmann::json& arguments, VmControl& vm);
+// The plugged devices, with what is in use of each.
+nlohmann::json FaultlineMemoryDevices(const nlohmann::json& arguments, VmControl& vm);
+
+}  // namespace faultline

@@ -1,0 +1,116 @@
+// object-add, object-del, device_add, device_del, query-memory-devices, query-memory-size-summary: memory
+// the way QEMU's clients plug it.
+#include <nlohmann/json.hpp>
+
+#include "vmm/control/arguments.h"
+#include "vmm/control/commands/commands.h"
+#include "vmm/control/qmp_error.h"
+#include "vmm/control/vm_control.h"
+
+namespace faultline {
+
+using nlohmann::json;
+
+namespace {
+
+// `unsigned` of a slot number that came as 64 bits; what does not fit is out of any machine's range, and the
+// machine says which range that is.
+unsigned SlotNumber(uint64_t value) {
+  return static_cast<unsigned>(std::min<uint64_t>(value, std::numeric_limits<unsigned>::max()));
+}
+
+}  // namespace
+
+json ObjectAdd(const json& arguments, VmControl& vm) {
+  Arguments args(arguments);
+  const std::string type = args.String("qom-type");
+  const std::string id = args.String("id");
+  BackingSpec backing;
+  if (type == "memory-backend-ram") {
+    backing.kind = BackingKind::kAnonymous;
+  } else if (type == "memory-backend-memfd") {
+    backing.kind = args.Bool("hugetlb", false) ? BackingKind::kHugetlb : BackingKind::kMemfd;
+  } else if (type == "memory-backend-file") {
+    backing.kind = BackingKind::kFile;
+    backing.path = args.String("mem-path");
+  } else {
+    throw QmpError("Invalid parameter 'qom-type': '" + type +
+                   "' is not one of memory-backend-ram, memory-backend-memfd, memory-backend-file");
+  }
+  const Bytes size(args.Unsigned("size"));
+  // What these ask for is what we do anyway; the opposite would be a promise we cannot keep.
+  if (args.Bool("prealloc", false)) throw QmpError("Memory is filled in as the guest touches it; leave 'prealloc' out");
+  args.Bool("share", false);
+  args.Finish();
+  vm.backends().Add(id, backing, size);
+  return json::object();
+}
+
+json ObjectDel(const json& arguments, VmControl& vm) {
+  Arguments args(arguments);
+  const std::string id = args.String("id");
+  args.Finish();
+  vm.backends().Delete(id, vm.MemoryDevices());
+  return json::object();
+}
+
+json DeviceAdd(const json& arguments, VmControl& vm) {
+  Arguments args(arguments);
+  const std::string driver = args.String("driver");
+  if (driver != "pc-dimm") throw QmpError("'" + driver + "' is not a valid device model name; 'pc-dimm' is");
+  const std::string memdev = args.String("memdev");
+  PlugRequest request;
+  request.id = args.String("id");
+  if (const auto slot = args.OptionalUnsigned("slot")) request.slot = SlotNumber(*slot);
+  // QEMU takes 0 for "choose one".
+  if (const auto address = args.OptionalUnsigned("addr"); address && *address != 0) request.address = Gpa(*address);
+  if (args.OptionalUnsigned("node").value_or(0) != 0) throw QmpError("This machine has one NUMA node: 'node' is 0");
+  args.Finish();
+
+  const auto devices = vm.MemoryDevices();
+  const MemoryBackends::Backend& backend = vm.backends().Free(memdev, devices);
+  request.size = backend.size;
+  request.backing = backend.backing;
+  vm.PlugMemory(request);
+  vm.backends().SetDevice(memdev, request.id);
+  return json::object();
+}
+
+json DeviceDel(const json& arguments, VmControl& vm) {
+  Arguments args(arguments);
+  UnplugRequest request;
+  request.id = args.String("id");
+  args.Finish();
+  const auto devices = vm.MemoryDevices();
+  if (std::none_of(devices.begin(), devices.end(), [&](const auto& d) { return d.id == request.id; })) {
+    throw QmpError("DeviceNotFound", "Device '" + request.id + "' not found");
+  }
+  vm.UnplugMemory(request);
+  return json::object();
+}
+
+json QueryMemoryDevices(const json& arguments, VmControl& vm) {
+  Arguments(arguments).Finish();
+  json list = json::array();
+  for (const MemoryDeviceInfo& d : vm.MemoryDevices()) {
+    list.push_back({{"type", "dimm"},
+                    {"data",
+                     {{"id", d.id},
+                      {"addr", d.gpa.start.value},
+                      {"size", d.gpa.size.value},
+                      {"slot", d.slot},
+                      {"node", 0},
+                      {"memdev", "/objects/" + vm.backends().OfDevice(d.id).value_or(d.id)},
+                      {"hotpluggable", true},
+                      {"hotplugged", true}}}});
+  }
+  return list;
+}
+
+json QueryMemorySizeSummary(const json& arguments, VmControl& vm) {
+  Arguments(arguments).Finish();
+  const MachineStatus status = vm.Status();
+  return {{"base-memory", status.boot_memory.value}, {"plugged-memory", status.plugged_memory.value}};
+}
+
+}  // namespace faultline

@@ -1,0 +1,75 @@
+// x-faultline-memory-plug, -unplug and -devices: what the command line's `memory` speaks.
+#include <algorithm>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "vmm/control/arguments.h"
+#include "vmm/control/commands/commands.h"
+#include "vmm/control/qmp_error.h"
+#include "vmm/control/vm_control.h"
+
+namespace faultline {
+
+using nlohmann::json;
+
+namespace {
+
+json Describe(const MemoryDeviceInfo& d) {
+  return {{"id", d.id},
+          {"slot", d.slot},
+          {"addr", d.gpa.start.value},
+          {"size", d.gpa.size.value},
+          {"backing", ToString(d.backing)},
+          {"present", d.present.value},
+          {"pins", d.pins},
+          {"unplugging", d.unplugging}};
+}
+
+std::string LowestFreeId(const VmControl& vm) {
+  const auto devices = vm.MemoryDevices();
+  for (unsigned n = 0;; ++n) {
+    std::string id = "dimm" + std::to_string(n);
+    if (std::none_of(devices.begin(), devices.end(), [&](const auto& d) { return d.id == id; })) return id;
+  }
+}
+
+}  // namespace
+
+json FaultlineMemoryPlug(const json& arguments, VmControl& vm) {
+  Arguments args(arguments);
+  PlugRequest request;
+  request.size = Bytes(args.Unsigned("size"));
+  request.id = args.OptionalString("id").value_or("");
+  if (const auto slot = args.OptionalUnsigned("slot")) {
+    request.slot = static_cast<unsigned>(std::min<uint64_t>(*slot, std::numeric_limits<unsigned>::max()));
+  }
+  if (const auto address = args.OptionalUnsigned("addr")) request.address = Gpa(*address);
+  if (const auto backing = args.OptionalString("backing")) request.backing = ParseBackingSpec(*backing);
+  args.Finish();
+  if (request.id.empty()) request.id = LowestFreeId(vm);
+  return Describe(vm.PlugMemory(request));
+}
+
+json FaultlineMemoryUnplug(const json& arguments, VmControl& vm) {
+  Arguments args(arguments);
+  UnplugRequest request;
+  request.id = args.String("id");
+  request.force = args.Bool("force", false);
+  if (const auto ms = args.OptionalUnsigned("timeout-ms")) {
+    constexpr uint64_t kLongest = 24ULL * 3600 * 1000;
+    if (*ms > kLongest) throw UsageError("A timeout of " + std::to_string(*ms) + " ms is longer than a day");
+    request.timeout = std::chrono::milliseconds(*ms);
+  }
+  args.Finish();
+  vm.UnplugMemory(request);
+  return json::object();
+}
+
+json FaultlineMemoryDevices(const json& arguments, VmControl& vm) {
+  Arguments(arguments).Finish();
+  json list = json::array();
+  for (const MemoryDeviceInfo& d : vm.MemoryDevices()) list.push_back(Describe(d));
+  return list;
+}
+
+}  // namespace faultline

@@ -1,0 +1,31 @@
+// What a machine says, in QMP's words.
+//
+// Stateless and thread-safe. QEMU's events where it has one: STOP, RESUME, POWERDOWN, SHUTDOWN,
+// DEVICE_DELETED, DEVICE_UNPLUG_GUEST_ERROR, MEM_UNPLUG_ERROR, ACPI_DEVICE_OST. Ours beside them:
+//   X_FAULTLINE_STOPPED {reason, message}           the VM paused itself
+//   X_FAULTLINE_EXITED {kind, code, message}
+//   X_FAULTLINE_MEMORY_PLUGGED {id, slot, addr, size}
+//   X_FAULTLINE_MEMORY_UNPLUG {id, slot, outcome, forced, reason, ost-status?, …}   however it ended;
+//       outcome "done" adds discarded (bytes), tables, and ns {revoke, slot-delete, scan, discard, total}
+//   X_FAULTLINE_UNPLUGGED_ACCESS {vcpu, rip, gpa, size, write, suppressed}
+#pragma once
+
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string_view>
+
+#include "vmm/machine/events.h"
+
+namespace faultline {
+
+using QmpEmit = std::function<void(std::string_view name, const nlohmann::json& data)>;
+
+// Calls `emit` once for each QMP event that stands for `event`, in order.
+void TranslateMachineEvent(const MachineEvent& event, const QmpEmit& emit);
+
+// "done", "refused", "timed-out", "failed", "cancelled"
+std::string_view ToString(UnplugOutcome outcome);
+// "guest-halt", "shutdown", "crash", "error", "killed"
+std::string_view ToString(ExitKind kind);
+
+}  // namespace faultline

@@ -1,0 +1,49 @@
+// What QMP commands may do with a virtual machine. Machine behind it in the program, a fake in tests.
+//
+// Owned by the program; used on the control thread. Operations throw UsageError or Error as Machine's do
+// (vmm/machine/machine.h), and block no longer than its.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "guestmem/latency_histogram.h"
+#include "vmm/control/memory_backends.h"
+#include "vmm/machine/machine.h"
+
+namespace faultline {
+
+class VmControl {
+ public:
+  // What the program around the machine knows.
+  struct Surroundings {
+    std::string console;  // "stdio", "pty:/dev/pts/3", "unix:/path"
+    std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  };
+
+  virtual ~VmControl() = default;
+
+  virtual const MachineConfig& config() const = 0;
+  virtual const Surroundings& surroundings() const = 0;
+  virtual MachineStatus Status() const = 0;
+  virtual std::vector<MemoryDeviceInfo> MemoryDevices() const = 0;
+  virtual void MergeFaultLatency(LatencyHistogram& into) const = 0;
+
+  virtual void Pause() = 0;
+  virtual void Resume() = 0;
+  virtual void RequestShutdown() = 0;
+  // Ends machine and program, after the reply to whoever asked is on its way.
+  virtual void Quit() = 0;
+
+  virtual MemoryDeviceInfo PlugMemory(const PlugRequest& request) = 0;
+  // The outcome arrives as an event.
+  virtual void UnplugMemory(const UnplugRequest& request) = 0;
+
+  MemoryBackends& backends() { return backends_; }
+
+ private:
+  MemoryBackends backends_;
+};
+
+}  // namespace faultline
