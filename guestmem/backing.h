@@ -13,7 +13,7 @@ enum class BackingKind : uint8_t { kAnonymous, kMemfd, kHugetlb, kFile };
 
 struct BackingSpec {
   BackingKind kind = BackingKind::kAnonymous;
-  std::string path;         // kFile: the file, created when absent and grown to size
+  std::string path;  // kFile: the file, created when absent and grown to size
 };
 
 // "anonymous", "memfd", "hugetlb", "file:PATH"; throws UsageError on anything else.

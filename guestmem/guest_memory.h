@@ -41,7 +41,7 @@ struct GuestMemoryOptions {
   ReaderPlacement placement = ReaderPlacement::kFollow;
   std::chrono::microseconds reader_spin{0};  // how long a reader polls before it sleeps
   size_t limbo_tables = 8192;                // cap of the table limbo, in leaf tables
-  bool userfault = true;                     // false: nobody faults through the kernel; pages are installed into plain memory
+  bool userfault = true;  // false: nobody faults through the kernel; pages are installed into plain memory
 };
 
 struct RegionSpec {
@@ -85,6 +85,9 @@ enum class AccessResult : uint8_t {
   kHostError,    // the host could not give a page
 };
 
+class PinGate;
+class ProtocolObserver;
+
 // Keeps a region from being unplugged while asynchronous I/O uses its bytes. Move-only; dropping it
 // unpins. Thread-safe as a value type is.
 class Pin {
@@ -94,20 +97,22 @@ class Pin {
   Pin& operator=(Pin&& other) noexcept;
   ~Pin();
 
-  explicit operator bool() const { return region_ != nullptr; }
+  explicit operator bool() const { return gate_ != nullptr; }
   std::span<std::byte> bytes() const { return bytes_; }
 
  private:
   friend class GuestMemory;
-  class Region* region_ = nullptr;
-  size_t slot_ = 0;
+  std::shared_ptr<PinGate> gate_;
+  std::string_view owner_;
   std::span<std::byte> bytes_;
 };
 
 class GuestMemory {
  public:
-  // Starts the userfault readers. Throws Error when the host offers no userfaultfd.
-  GuestMemory(Host& host, RegionListener& listener, const GuestMemoryOptions& options);
+  // Starts the userfault readers. Throws Error when the host offers no userfaultfd. `observer`, for tests,
+  // sees each step of the protocol.
+  GuestMemory(Host& host, RegionListener& listener, const GuestMemoryOptions& options,
+              ProtocolObserver* observer = nullptr);
   // No vCPU may run any more. Unmaps everything.
   ~GuestMemory();
   GuestMemory(const GuestMemory&) = delete;

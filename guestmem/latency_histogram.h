@@ -13,7 +13,7 @@ namespace faultline {
 
 class LatencyHistogram {
  public:
-  static constexpr unsigned kSubBits = 6;                 // 64 linear buckets an octave
+  static constexpr unsigned kSubBits = 6;                  // 64 linear buckets an octave
   static constexpr unsigned kOctaves = 40 - kSubBits + 1;  // up to 2^40 ns, about 18 minutes; longer is clamped
   static constexpr unsigned kBuckets = kOctaves << kSubBits;
 

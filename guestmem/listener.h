@@ -27,8 +27,8 @@ class RegionListener {
   // Throws Error to refuse: the plug is then undone and leaves no trace.
   virtual void OnPlug(const RegionView& region) = 0;
 
-  // The region is dead-marked and out of the map, and faults blocked in it are being released; an access
-  // may fail with EFAULT from now on. vCPUs that see one wait until OnUnmap or OnRestore was called.
+  // The region is about to be dead-marked: from now on an access may fail with EFAULT. vCPUs that see one
+  // wait until OnUnmap or OnRestore was called.
   virtual void OnRevoke(const RegionView& region) noexcept = 0;
 
   // Ends every guest access to the range (KVM: deletes the memslot). May block until running vCPUs left

@@ -61,6 +61,9 @@ class CAPABILITY("mutex") RankedMutex {
     return true;
   }
 
+  // Tells the analysis what the caller knows: this thread holds the lock, through a guard it cannot follow.
+  void AssertHeld() const noexcept ASSERT_CAPABILITY(this) {}
+
   std::mutex& native() { return mutex_; }
 
  private:
