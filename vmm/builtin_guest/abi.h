@@ -10,6 +10,11 @@
 
 namespace faultline::guest {
 
+// A 64-bit task state segment whose I/O permission bitmap is all zero: every port up to kTssLastPort.
+inline constexpr uint64_t kTssAddress = 0;
+inline constexpr uint32_t kTssSize = 0x1000;
+inline constexpr uint32_t kTssIoMapOffset = 104;  // the TSS proper is that long (Intel SDM vol. 3A §8.7)
+inline constexpr uint32_t kTssLastPort = (kTssSize - kTssIoMapOffset) * 8 - 9;
 inline constexpr uint64_t kMailboxAddress = 0x1000;
 // The storm payload's own page-aligned area (storm_abi.h says what is in it).
 inline constexpr uint64_t kStormAreaAddress = 0x2000;
@@ -29,6 +34,7 @@ inline constexpr uint16_t kDebugExitPort = 0xf4;
 inline constexpr uint16_t kIdlePort = 0x5f4;
 inline constexpr uint16_t kHotplugPort = 0xa00;
 inline constexpr uint32_t kMaxHotplugSlots = 256;
+static_assert(kHotplugPort + 24 <= kTssLastPort);
 
 inline constexpr uint32_t kMailboxMagic = 0x746c7546;  // "Fult"
 inline constexpr uint32_t kMailboxVersion = 1;

@@ -10,13 +10,17 @@
 
 namespace faultline {
 
-// The state a vCPU starts in: 64-bit mode at CPL 3 with IOPL 3, flat segments, paging on, no IDT and no
-// GDT (the guest loads no segment and must not fault), interrupts off. All other registers are zero.
+// The state a vCPU starts in: 64-bit mode at CPL 3, flat segments, paging on, no IDT and no GDT (the guest
+// loads no segment and must not fault), interrupts off. All other registers are zero. Port I/O is allowed
+// twice over: by IOPL 3 in RFLAGS, and by the I/O permission bitmap of the task state segment, because
+// software KVM forgets the IOPL as soon as the guest ran natively.
 struct CpuEntry {
   uint64_t rip = 0;
   uint64_t rsp = 0;
   uint64_t rdi = 0;  // the vCPU's index
   uint64_t cr3 = 0;
+  uint64_t tss_base = 0;  // for TR: a 64-bit TSS that permits every port the guest uses
+  uint32_t tss_limit = 0;
 };
 
 enum class BuiltinGuestMode : uint8_t {

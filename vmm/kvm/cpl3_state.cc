@@ -36,7 +36,8 @@ kvm_sregs UserModeSregs(const kvm_sregs& reset, const CpuEntry& entry) {
   const kvm_segment data = FlatUserSegment(kDataSelector, kDataType, false);
   sregs.ss = sregs.ds = sregs.es = sregs.fs = sregs.gs = data;
   sregs.tr = {};
-  sregs.tr.limit = 0x67;
+  sregs.tr.base = entry.tss_base;
+  sregs.tr.limit = entry.tss_limit;
   sregs.tr.type = kBusyTssType;
   sregs.tr.present = 1;
   sregs.ldt = {};
