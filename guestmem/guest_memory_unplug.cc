@@ -39,6 +39,7 @@ UnplugReport GuestMemory::Impl::Unplug(RegionId id, const UnplugOptions& options
   MutexLock<ControlMutex> control(control_);
   const auto it = owned_.find(id);
   if (it == owned_.end() || it->second == nullptr) {
+    pins->Open();  // the region may live on under another id, with the same gate
     throw UsageError("memory '" + name + "' was unplugged by someone else meanwhile");
   }
   Region& region = *it->second;
@@ -102,6 +103,7 @@ UnplugReport GuestMemory::Impl::Unplug(RegionId id, const UnplugOptions& options
 uint64_t GuestMemory::Impl::ScanAndDetach(const Region& region, std::vector<bool>& populated) noexcept {
   ShadowTable& shadow = region.shadow();
   uint64_t tables = 0;
+  TableLimbo::Batch batch;
   for (size_t i = 0; i < shadow.leaf_count(); ++i) {
     std::unique_ptr<LeafTable> leaf = shadow.Detach(i);
     if (leaf == nullptr) continue;
@@ -112,8 +114,9 @@ uint64_t GuestMemory::Impl::ScanAndDetach(const Region& region, std::vector<bool
       leaf->RetireServiceLocked();
     }
     Observe(observer_, ProtocolStep::kLeafDetached, region.id());
-    limbo_.Put(std::move(leaf));
+    batch.Add(std::move(leaf));
   }
+  limbo_.Put(std::move(batch));
   return tables;
 }
 

@@ -6,7 +6,7 @@ namespace faultline {
 
 bool PinGate::Enter(std::string_view owner) {
   MutexLock lock(mutex_);
-  if (closed_) return false;
+  if (closers_ > 0) return false;
   owners_.push_back(owner);
   return true;
 }
@@ -22,10 +22,10 @@ void PinGate::Leave(std::string_view owner) noexcept {
 
 std::string PinGate::CloseBy(std::chrono::steady_clock::time_point deadline) {
   MutexLock lock(mutex_);
-  closed_ = true;
+  ++closers_;
   while (!owners_.empty()) {
     if (std::chrono::steady_clock::now() >= deadline) {
-      closed_ = false;
+      --closers_;
       return std::string(owners_.front());
     }
     left_.WaitUntil(mutex_, deadline);
@@ -35,7 +35,8 @@ std::string PinGate::CloseBy(std::chrono::steady_clock::time_point deadline) {
 
 void PinGate::Open() noexcept {
   MutexLock lock(mutex_);
-  closed_ = false;
+  assert(closers_ > 0 && "opened a gate that was not closed");
+  --closers_;
 }
 
 unsigned PinGate::count() const noexcept {

@@ -37,8 +37,9 @@ class PinGate {
   bool Enter(std::string_view owner) EXCLUDES(mutex_);
   void Leave(std::string_view owner) noexcept EXCLUDES(mutex_);
 
-  // Shuts the gate and waits until `deadline` for everybody to leave. When somebody stays: opens it
-  // again and returns that one's name; otherwise returns an empty name and leaves the gate shut.
+  // Shuts the gate and waits until `deadline` for everybody to leave. When somebody stays: takes the
+  // closing back and returns that one's name; otherwise returns an empty name and leaves the gate shut
+  // until Open. Several may close at once: the gate is open when each of them has opened it again.
   std::string CloseBy(std::chrono::steady_clock::time_point deadline) EXCLUDES(mutex_);
   void Open() noexcept EXCLUDES(mutex_);
   unsigned count() const noexcept EXCLUDES(mutex_);
@@ -46,7 +47,7 @@ class PinGate {
  private:
   mutable Mutex mutex_;
   CondVar left_;
-  bool closed_ GUARDED_BY(mutex_) = false;
+  unsigned closers_ GUARDED_BY(mutex_) = 0;
   std::vector<std::string_view> owners_ GUARDED_BY(mutex_);
 };
 
