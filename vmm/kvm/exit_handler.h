@@ -13,6 +13,7 @@ namespace faultline {
 enum class VcpuAction : uint8_t {
   kContinue,  // back into the guest
   kFinish,    // this vCPU is done: its thread ends
+  kRetry,     // OnMmio alone: cannot be answered now. A pause was requested; the access comes again after it
 };
 
 // Why a vCPU cannot go on by itself.

@@ -62,6 +62,16 @@ int KvmSystem::CheckExtension(unsigned capability) const noexcept {
   return rc < 0 ? 0 : rc;
 }
 
+bool KvmSystem::has_gib_pages() const noexcept {
+  constexpr uint32_t kExtendedFeatures = 0x80000001;
+  constexpr uint32_t kPdpe1Gb = 1U << 26;  // in EDX
+  for (uint32_t i = 0; i < cpuid_->header.count; ++i) {
+    const kvm_cpuid_entry2& leaf = cpuid_->entries[i];
+    if (leaf.function == kExtendedFeatures) return (leaf.edx & kPdpe1Gb) != 0;
+  }
+  return false;
+}
+
 FileDescriptor KvmSystem::CreateVm() const {
   // EINTR: the kernel may be interrupted while it registers the VM's MMU notifier.
   constexpr int kTries = 8;

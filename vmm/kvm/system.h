@@ -25,6 +25,8 @@ class KvmSystem {
   FileDescriptor CreateVm() const;
   // The CPUID leaves that KVM can offer, read once (KVM API 4.46). Throws Error.
   const kvm::CpuidList& SupportedCpuid() const { return *cpuid_; }
+  // True when guests may use 1 GiB pages.
+  bool has_gib_pages() const noexcept;
 
  private:
   Host* host_;

@@ -99,7 +99,8 @@ void VcpuThread::Resume() noexcept {
 
 void VcpuThread::WaitParked() noexcept {
   MutexLock lock(mutex_);
-  while (state_ == State::kRunning) changed_.Wait(mutex_);
+  // A resume in between ends the wait too: nobody is going to park then.
+  while (state_ == State::kRunning && (pause_wanted_ || stop_wanted_)) changed_.Wait(mutex_);
 }
 
 void VcpuThread::WaitFinished() noexcept {
@@ -213,8 +214,14 @@ VcpuAction VcpuThread::HandlePortIo() {
 
 VcpuAction VcpuThread::HandleMmio() {
   auto& mmio = vcpu_->run().mmio;
-  return handler_->OnMmio(*vcpu_, Gpa(mmio.phys_addr), std::as_writable_bytes(std::span(mmio.data, mmio.len)),
-                          mmio.is_write != 0);
+  const auto data = std::as_writable_bytes(std::span(mmio.data, mmio.len));
+  auto action = VcpuAction::kRetry;
+  while (action == VcpuAction::kRetry) {
+    action = handler_->OnMmio(*vcpu_, Gpa(mmio.phys_addr), data, mmio.is_write != 0);
+    // Parking here leaves the access pending in KVM: it is completed only when it has been answered.
+    if (action == VcpuAction::kRetry && ParkIfAsked() == VcpuAction::kFinish) return VcpuAction::kFinish;
+  }
+  return action;
 }
 
 VcpuAction VcpuThread::HandleBadMemory(uint64_t seen_generation) {

@@ -38,9 +38,10 @@ class VcpuThread {
   // Lets it go on.
   void Resume() noexcept;
 
-  // Block until it runs no guest code: parked or finished. RequestPause or RequestStop came before. Not for
-  // the vCPU's own thread.
+  // Blocks until it runs no guest code, parked or finished, or was resumed meanwhile. Neither this nor the next
+  // is for the vCPU's own thread.
   void WaitParked() noexcept;
+  // Blocks until it has finished; RequestStop came before, or a handler ends it.
   void WaitFinished() noexcept;
 
   bool finished() const noexcept;

@@ -22,6 +22,9 @@
 
 namespace faultline {
 
+class GuestMemory;
+class MemslotTable;
+
 struct PlugRequest {
   std::string id;                      // unique among the plugged ones; not empty
   Bytes size;                          // a multiple of kPlugGranule
@@ -113,12 +116,13 @@ class Machine {
   std::vector<MemoryDeviceInfo> MemoryDevices() const;
   MachineStatus Status() const;
 
-  // What the user typed: to the guest's serial console. Does not block; bytes that find the queue full wait
-  // in the machine.
-  void ConsoleInput(std::span<const std::byte> data);
+  // What the user typed: to the guest's serial console. Returns how many bytes it took: fewer than given when
+  // the guest does not read (see Serial::kMaxQueuedInput); offer the rest again later. Does not block.
+  size_t ConsoleInput(std::span<const std::byte> data);
 
   // The parts, for tests and for statistics.
-  class GuestMemory& memory();
+  GuestMemory& memory();
+  MemslotTable& memslots();
 
  private:
   class Impl;

@@ -1,0 +1,40 @@
+// Where a machine's vCPU exits go: to a device, to guest memory after all, or to the empty bus.
+//
+// Owned by the machine. Called from all vCPU threads at once; holds no lock and no state of its own. Blocks only
+// as a device does (the idle port).
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "devices/bus.h"
+#include "guestmem/guest_memory.h"
+#include "vmm/kvm/exit_handler.h"
+#include "vmm/machine/run_control.h"
+#include "vmm/machine/unplugged_accesses.h"
+
+namespace faultline {
+
+class GuestExits final : public ExitHandler {
+ public:
+  struct Parts {
+    const Bus& ports;
+    const Bus& mmio;
+    GuestMemory& memory;
+    UnpluggedAccesses& unplugged;
+    RunControl& run;
+  };
+  // All parts outlive this.
+  explicit GuestExits(const Parts& parts) : parts_(parts) {}
+
+  VcpuAction OnPortIo(Vcpu& vcpu, uint16_t port, std::span<std::byte> data, bool write) override;
+  // An exit here does not prove that nothing is there: it may have been plugged since, or KVM's interpreter met
+  // a host page it could not reach. Memory that is mapped now is served through GuestMemory.
+  VcpuAction OnMmio(Vcpu& vcpu, Gpa gpa, std::span<std::byte> data, bool write) override;
+  void OnTrouble(Vcpu& vcpu, VcpuTrouble trouble, const std::string& sentence) override;
+
+ private:
+  Parts parts_;
+};
+
+}  // namespace faultline

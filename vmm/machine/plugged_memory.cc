@@ -1,0 +1,198 @@
+#include "vmm/machine/plugged_memory.h"
+
+#include <algorithm>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include "guestmem/error.h"
+
+namespace faultline {
+namespace {
+
+std::string Memory(const std::string& id) { return "memory '" + id + "'"; }
+
+}  // namespace
+
+PluggedMemory::PluggedMemory(GuestMemory& memory, const MemoryConfig& config, GpaRange window, IdlePort& idle,
+                             const MachineEventSink& sink)
+    : memory_(&memory), idle_(&idle), sink_(&sink), registers_(config.slots, *this), table_(config, window) {}
+
+PluggedMemory::~PluggedMemory() {
+  std::thread worker;
+  {
+    MutexLock lock(mutex_);
+    cancelled_ = true;
+    closing_ = true;
+    changed_.NotifyAll();
+    worker = std::move(worker_);
+  }
+  if (worker.joinable()) worker.join();
+}
+
+void PluggedMemory::CheckOpenLocked() const {
+  if (cancelled_) throw UsageError("the VM has ended: its memory cannot be changed any more");
+}
+
+void PluggedMemory::StartWorkerLocked() {
+  if (worker_.joinable()) return;
+  try {
+    worker_ = std::thread([this] { Work(); });
+  } catch (const std::system_error& e) {
+    throw Error("the host gave no thread to manage plugged memory (" + ErrnoText(e.code().value()) +
+                "): raise the limit on processes (ulimit -u)");
+  }
+}
+
+MemoryDeviceInfo PluggedMemory::Plug(const PlugRequest& request) {
+  RegionSpec spec;
+  unsigned slot = 0;
+  {
+    MutexLock lock(mutex_);
+    CheckOpenLocked();
+    StartWorkerLocked();
+    const MemoryDevice& device = table_.Reserve(request);
+    slot = device.slot;
+    spec.gpa = device.gpa;
+    spec.backing = device.backing;
+  }
+  std::optional<RegionId> region;
+  try {
+    spec.name = request.id;
+    spec.source = request.source;
+    region = memory_->Plug(spec);
+    MutexLock lock(mutex_);
+    MemoryDevice& device = *table_.Find(request.id);
+    device.region = *region;
+    device.phase = MemoryDevice::Phase::kPlugged;
+    // Under the lock, so that the guest's answers find the device plugged.
+    registers_.Insert(slot, spec.gpa, 0);
+  } catch (const std::exception& e) {
+    if (region) memory_->Unplug(*region);
+    {
+      MutexLock lock(mutex_);
+      table_.Erase(request.id);
+    }
+    if (dynamic_cast<const std::bad_alloc*>(&e) == nullptr) throw;
+    throw Error("the host is out of memory: " + Memory(request.id) +
+                " was not plugged; free some memory and try again");
+  }
+  Emit(MemoryPluggedEvent{request.id, slot, spec.gpa});
+  MemoryDeviceInfo info;
+  info.id = request.id;
+  info.slot = slot;
+  info.gpa = spec.gpa;
+  info.backing = spec.backing;
+  return info;
+}
+
+void PluggedMemory::Unplug(const UnplugRequest& request, Machine::UnplugDone done) {
+  MutexLock lock(mutex_);
+  CheckOpenLocked();
+  if (request.id == kBootRegion || request.id == kHighBootRegion) {
+    throw UsageError("'" + request.id +
+                     "' is memory the VM started with and cannot be unplugged: only plugged memory can");
+  }
+  MemoryDevice* const device = table_.Find(request.id);
+  if (device == nullptr) {
+    throw UsageError("no " + Memory(request.id) + " is plugged: see `faultline memory list`");
+  }
+  if (device->phase == MemoryDevice::Phase::kPlugging) {
+    throw UsageError(Memory(request.id) + " is still being plugged: try again in a moment");
+  }
+  const bool waits_for_guest = device->phase == MemoryDevice::Phase::kUnplugging && !device->pending->force;
+  if (device->phase != MemoryDevice::Phase::kPlugged && !(waits_for_guest && request.force)) {
+    throw UsageError(Memory(request.id) + " is being unplugged already: wait for it" +
+                     (waits_for_guest ? ", or unplug with --force" : ""));
+  }
+  if (!device->pending) device->pending.emplace();
+  PendingUnplug& pending = *device->pending;
+  if (done) pending.done.push_back(std::move(done));
+  pending.force = request.force;
+  pending.pin_deadline = request.pin_deadline;
+  pending.deadline.reset();
+  if (request.timeout && !request.force) {
+    // Bounded, so that the sum cannot overflow.
+    pending.timeout = std::clamp<std::chrono::nanoseconds>(*request.timeout, std::chrono::nanoseconds(0),
+                                                           std::chrono::hours(24 * 365));
+    pending.deadline = Clock::now() + pending.timeout;
+  }
+  device->late_eject_possible = false;
+  device->phase = MemoryDevice::Phase::kUnplugging;
+  changed_.NotifyAll();
+}
+
+void PluggedMemory::Cancel() {
+  MutexLock lock(mutex_);
+  cancelled_ = true;
+  changed_.NotifyAll();
+}
+
+void PluggedMemory::OnEject(unsigned slot) {
+  bool keep = false;
+  {
+    MutexLock lock(mutex_);
+    MemoryDevice* const device = table_.FindSlot(slot);
+    if (device == nullptr || device->phase == MemoryDevice::Phase::kRemoving || cancelled_) return;
+    if (device->phase == MemoryDevice::Phase::kPlugged) {
+      keep = std::exchange(device->late_eject_possible, false);
+      if (!keep) {
+        device->pending.emplace();
+        device->pending->guest_initiated = true;
+        device->phase = MemoryDevice::Phase::kUnplugging;
+      }
+    }
+    if (!keep) device->pending->ejected = true;
+    changed_.NotifyAll();
+  }
+  // The request was withdrawn and reported as failed: the guest gets the memory back.
+  if (keep) registers_.CancelEject(slot);
+}
+
+void PluggedMemory::OnOst(unsigned slot, uint32_t event, uint32_t status) {
+  OstEvent ost{"", slot, event, status};
+  {
+    MutexLock lock(mutex_);
+    if (MemoryDevice* const device = table_.FindSlot(slot)) {
+      ost.id = device->id;
+      const bool asked = device->phase == MemoryDevice::Phase::kUnplugging && device->pending->asked;
+      if (asked && ost::IsEjection(event) && ost::IsRefusal(event, status)) {
+        device->pending->refusal = ost;
+        changed_.NotifyAll();
+      }
+    }
+  }
+  Emit(ost);
+}
+
+std::vector<MemoryDeviceInfo> PluggedMemory::List() const {
+  const std::vector<RegionInfo> regions = memory_->Regions();
+  MutexLock lock(mutex_);
+  std::vector<MemoryDeviceInfo> list;
+  for (const auto& [id, device] : table_.devices()) {
+    if (device.phase == MemoryDevice::Phase::kPlugging) continue;
+    MemoryDeviceInfo info = InfoLocked(device);
+    const auto region =
+        std::find_if(regions.begin(), regions.end(), [&, &name = id](const RegionInfo& r) { return r.name == name; });
+    if (region != regions.end()) {
+      info.present = region->present;
+      info.pins = region->pins;
+    }
+    list.push_back(std::move(info));
+  }
+  std::sort(list.begin(), list.end(),
+            [](const MemoryDeviceInfo& a, const MemoryDeviceInfo& b) { return a.slot < b.slot; });
+  return list;
+}
+
+MemoryDeviceInfo PluggedMemory::InfoLocked(const MemoryDevice& device) const {
+  MemoryDeviceInfo info;
+  info.id = device.id;
+  info.slot = device.slot;
+  info.gpa = device.gpa;
+  info.backing = device.backing;
+  info.unplugging = device.phase != MemoryDevice::Phase::kPlugged;
+  return info;
+}
+
+}  // namespace faultline
