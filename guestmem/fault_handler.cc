@@ -52,8 +52,8 @@ FaultHandler::ValidLeaf FaultHandler::LockLeaf(const Region& region, Gpa gpa, Fa
   }
   const uint64_t seen = leaf->approx_generation();
   Observe(parts_.observer, ProtocolStep::kLeafFound, region.id());
-  leaf->lock().Lock();
   ValidLeaf locked(leaf);
+  leaf->lock().AssertHeld();
   Observe(parts_.observer, ProtocolStep::kLeafLocked, region.id());
   if (!leaf->ServesLocked(&region, seen) || region.life() != RegionLife::kLive) {  // F2
     locked.Unlock();

@@ -111,11 +111,12 @@ class FaultHandler {
   void Unpark(const FillClaim& claim) noexcept;
 
  private:
-  // A leaf, locked and validated; empty when the fault must retry.
+  // A leaf, locked until the guard goes; empty when the fault must retry.
   class ValidLeaf {
    public:
     ValidLeaf() = default;
-    explicit ValidLeaf(LeafTable* leaf) : leaf_(leaf) {}
+    // Locks it. The analysis cannot follow a lock out of a scope: users say AssertHeld.
+    explicit ValidLeaf(LeafTable* leaf) noexcept NO_THREAD_SAFETY_ANALYSIS : leaf_(leaf) { leaf->lock().Lock(); }
     ValidLeaf(ValidLeaf&& other) noexcept : leaf_(other.leaf_) { other.leaf_ = nullptr; }
     ValidLeaf& operator=(ValidLeaf&&) = delete;
     ~ValidLeaf() { Unlock(); }

@@ -105,7 +105,7 @@ class LeafTable final : public RcuObject {
 
   // Where a sequential stream would go on, and how many pages the last fault of this table brought.
   // Read by the next table's first fault without the lock: a stale value costs one narrow window.
-  struct Stream {
+  struct alignas(4) Stream {
     uint16_t next = 0;
     uint16_t window = 0;
   };

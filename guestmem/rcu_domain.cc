@@ -20,7 +20,7 @@ void RcuDomain::Retire(std::unique_ptr<RcuObject> object) noexcept {
   RcuObject* raw = object.release();
   raw->next_retired_ = retired_;
   retired_ = raw;
-  wake_.NotifyOne();
+  WakeLocked();
 }
 
 RcuDomain::Cookie RcuDomain::Snapshot() noexcept {
@@ -28,14 +28,17 @@ RcuDomain::Cookie RcuDomain::Snapshot() noexcept {
   // The one numbered started_ may have begun before now; the next one cannot have.
   const Cookie cookie = started_ + 1;
   requested_ = std::max(requested_, cookie);
-  wake_.NotifyOne();
+  WakeLocked();
   return cookie;
 }
 
 void RcuDomain::Barrier() {
   const Cookie cookie = Snapshot();
   MutexLock lock(mutex_);
+  ++hurried_;
+  wake_.NotifyOne();
   while (freed_ < cookie) progress_.Wait(mutex_);
+  --hurried_;
 }
 
 void RcuDomain::SetHousekeeping(Housekeeping housekeeping) {
@@ -46,7 +49,22 @@ void RcuDomain::SetHousekeeping(Housekeeping housekeeping) {
 void RcuDomain::Poke() noexcept {
   MutexLock lock(mutex_);
   poked_ = true;
-  wake_.NotifyOne();
+  WakeLocked();
+}
+
+bool RcuDomain::WaitForWorkLocked() {
+  while (!stop_ && retired_ == nullptr && requested_ <= started_ && !poked_) {
+    sleeping_ = true;
+    if (!housekeeping_due_) {
+      wake_.Wait(mutex_);
+    } else if (!wake_.WaitUntil(mutex_, std::chrono::steady_clock::now() + kHousekeepingPeriod)) {
+      break;
+    }
+  }
+  sleeping_ = false;
+  const auto gathered = std::chrono::steady_clock::now() + kGather;
+  while (!stop_ && hurried_ == 0 && std::chrono::steady_clock::now() < gathered) wake_.WaitUntil(mutex_, gathered);
+  return !stop_ || retired_ != nullptr;
 }
 
 void RcuDomain::Reclaim() {
@@ -57,14 +75,7 @@ void RcuDomain::Reclaim() {
     bool grace_period = false;
     {
       MutexLock lock(mutex_);
-      while (!stop_ && retired_ == nullptr && requested_ <= started_ && !poked_) {
-        if (!housekeeping_due_) {
-          wake_.Wait(mutex_);
-        } else if (!wake_.WaitUntil(mutex_, std::chrono::steady_clock::now() + kHousekeepingPeriod)) {
-          break;
-        }
-      }
-      if (stop_ && retired_ == nullptr) return;
+      if (!WaitForWorkLocked()) return;
       poked_ = false;
       batch = retired_;
       retired_ = nullptr;

@@ -117,7 +117,16 @@ class RcuDomain {
     }
   };
 
+  // How long the reclaimer gathers requests before it pays for a grace period.
+  static constexpr std::chrono::milliseconds kGather{1};
+
   void Reclaim() EXCLUDES(mutex_);
+  // False when it is time to end.
+  bool WaitForWorkLocked() REQUIRES(mutex_);
+  void WakeLocked() noexcept REQUIRES(mutex_) {
+    if (sleeping_) wake_.NotifyOne();
+    sleeping_ = false;  // one wake is enough
+  }
 
   mutable Mutex mutex_;
   CondVar wake_;
@@ -129,6 +138,8 @@ class RcuDomain {
   Housekeeping housekeeping_ GUARDED_BY(mutex_);
   bool housekeeping_due_ GUARDED_BY(mutex_) = false;
   bool poked_ GUARDED_BY(mutex_) = false;
+  bool sleeping_ GUARDED_BY(mutex_) = false;  // the reclaimer waits for work
+  unsigned hurried_ GUARDED_BY(mutex_) = 0;   // callers in Barrier
   bool stop_ GUARDED_BY(mutex_) = false;
   std::atomic<Cookie> completed_{0};
   [[maybe_unused]] char tsan_tag_ = 0;

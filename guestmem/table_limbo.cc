@@ -10,20 +10,32 @@ TableLimbo::TableLimbo(RcuDomain& domain, TableCounters& counters, size_t cap)
 
 TableLimbo::~TableLimbo() { Clear(); }
 
-void TableLimbo::Put(std::unique_ptr<LeafTable> table) noexcept {
+TableLimbo::Batch::~Batch() { assert(head_ == nullptr && "a batch of tables was not put into limbo"); }
+
+void TableLimbo::Batch::Add(std::unique_ptr<LeafTable> table) noexcept {
+  table->limbo_chain_ = head_;
+  head_ = table.release();
+}
+
+void TableLimbo::Put(Batch batch) noexcept {
+  if (batch.head_ == nullptr) return;
+  // After the last of them became unreachable, so one grace period from here covers all.
   const RcuDomain::Cookie cookie = domain_.Snapshot();
+  const auto now = std::chrono::steady_clock::now();
   MutexLock lock(mutex_);
-  LeafTable* t = table.release();
-  t->limbo_cookie_ = cookie;
-  t->limbo_since_ = std::chrono::steady_clock::now();
-  LeafTable*& bucket = buckets_[BucketOf(t->base_)];
-  t->limbo_chain_ = bucket;
-  bucket = t;
-  t->limbo_older_ = newest_;
-  t->limbo_newer_ = nullptr;
-  (newest_ != nullptr ? newest_->limbo_newer_ : oldest_) = t;
-  newest_ = t;
-  ++size_;
+  while (LeafTable* t = batch.head_) {
+    batch.head_ = t->limbo_chain_;
+    t->limbo_cookie_ = cookie;
+    t->limbo_since_ = now;
+    LeafTable*& bucket = buckets_[BucketOf(t->base_)];
+    t->limbo_chain_ = bucket;
+    bucket = t;
+    t->limbo_older_ = newest_;
+    t->limbo_newer_ = nullptr;
+    (newest_ != nullptr ? newest_->limbo_newer_ : oldest_) = t;
+    newest_ = t;
+    ++size_;
+  }
   while (size_ > cap_) DiscardLocked(oldest_);
 }
 

@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "guestmem/leaf_table.h"
@@ -33,8 +34,26 @@ class TableLimbo {
   TableLimbo(const TableLimbo&) = delete;
   TableLimbo& operator=(const TableLimbo&) = delete;
 
-  // `table` has no owner, is empty and unreachable for new readers.
-  void Put(std::unique_ptr<LeafTable> table) noexcept EXCLUDES(mutex_);
+  // Tables on their way in, gathered so that one look at the clock and one grace period serve them all.
+  class Batch {
+   public:
+    Batch() = default;
+    Batch(Batch&& other) noexcept : head_(std::exchange(other.head_, nullptr)) {}
+    Batch& operator=(Batch&&) = delete;
+    ~Batch();
+    // `table` has no owner, is empty and unreachable for new readers.
+    void Add(std::unique_ptr<LeafTable> table) noexcept;
+
+   private:
+    friend class TableLimbo;
+    LeafTable* head_ = nullptr;
+  };
+  void Put(Batch batch) noexcept EXCLUDES(mutex_);
+  void Put(std::unique_ptr<LeafTable> table) noexcept {
+    Batch batch;
+    batch.Add(std::move(table));
+    Put(std::move(batch));
+  }
 
   // A table that served the stretch at `base` before, or null. The caller adopts it under its lock.
   std::unique_ptr<LeafTable> TakeBack(Gpa base) noexcept EXCLUDES(mutex_);
