@@ -88,7 +88,11 @@ class LeafTable final : public RcuObject {
     return !present_.Test(page) && !filling_.Test(page);
   }
   void SetPresentLocked(unsigned page) noexcept REQUIRES(lock_) {
-    if (!present_.Test(page)) ++population_;
+    if (!present_.Test(page)) {
+      // One writer at a time: no read-modify-write needed.
+      population_.store(static_cast<uint16_t>(population_.load(std::memory_order_relaxed) + 1),
+                        std::memory_order_relaxed);
+    }
     present_.Set(page);
     filling_.Clear(page);
   }
