@@ -17,6 +17,7 @@
 #include "vmm/kvm/vcpu_thread.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/storm/engine.h"
+#include "vmm/storm/nudging_slots.h"
 
 namespace faultline {
 namespace {
@@ -30,7 +31,7 @@ class KvmEngine final : public StormEngine, private ExitHandler {
   KvmEngine(Host& host, const StormPlan& plan)
       : plan_(plan), system_(host), vm_(system_), slots_(vm_), unplugged_(plan.vcpus) {}
 
-  RegionListener& listener() override { return slots_; }
+  RegionListener& listener() override { return nudging_; }
   storm_abi::Block* Prepare(GuestMemory& memory) override;
   void Start() override {
     started_ns_ = NowNs();
@@ -75,6 +76,7 @@ class KvmEngine final : public StormEngine, private ExitHandler {
   RegionId boot_;
   std::vector<Counter> unplugged_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+  NudgingSlots nudging_{slots_, vcpus_};
   bool started_ = false;
   uint64_t started_ns_ = 0;
   uint64_t started_ticks_ = 0;
