@@ -16,9 +16,6 @@ inline constexpr uint32_t kTssSize = 0x1000;
 inline constexpr uint32_t kTssIoMapOffset = 104;  // the TSS proper is that long (Intel SDM vol. 3A §8.7)
 inline constexpr uint32_t kTssLastPort = (kTssSize - kTssIoMapOffset) * 8 - 9;
 inline constexpr uint64_t kMailboxAddress = 0x1000;
-// The storm payload's own page-aligned area (storm_abi.h says what is in it).
-inline constexpr uint64_t kStormAreaAddress = 0x2000;
-inline constexpr uint64_t kStormAreaEnd = 0x10000;
 inline constexpr uint64_t kImageAddress = 0x10000;  // entry point and start of the flat image
 inline constexpr uint64_t kImageEnd = 0x80000;      // code, data and zero-initialised data end below
 inline constexpr uint64_t kStacksAddress = 0x80000;

@@ -89,30 +89,30 @@ void WriteMailbox(GuestMemory& memory, const BuiltinGuestConfig& config) {
   WriteOrThrow(memory, guest::kMailboxAddress, std::as_bytes(std::span(&box, 1)));
 }
 
-Gpa WritePageTables(GuestMemory& memory, const BuiltinGuestConfig& config) {
+IdentityPageTables BuildPageTables(const BuiltinGuestConfig& config) {
   IdentityPageTables tables(Gpa(guest::kPageTablesAddress), Bytes(guest::kReservedEnd - guest::kPageTablesAddress),
                             config.gib_pages);
   for (const GpaRange& range : config.boot_ram) tables.Map(range);
   tables.Map(config.hotplug_window);
   for (const GpaRange& range : config.also_mapped) tables.Map(range);
-  WriteOrThrow(memory, tables.root().value, std::as_bytes(std::span(tables.tables())));
-  return tables.root();
+  return tables;
 }
 
 }  // namespace
 
 std::vector<CpuEntry> LoadBuiltinGuest(GuestMemory& memory, const BuiltinGuestConfig& config) {
   CheckConfig(config);
+  const IdentityPageTables tables = BuildPageTables(config);
   WriteImage(memory);
   WriteTss(memory);
   WriteMailbox(memory, config);
-  const Gpa root = WritePageTables(memory, config);
+  WriteOrThrow(memory, tables.root().value, std::as_bytes(std::span(tables.tables())));
   std::vector<CpuEntry> entries(config.cpus);
   for (uint64_t cpu = 0; cpu < config.cpus; ++cpu) {
     entries[cpu] = {.rip = guest::kImageAddress,
                     .rsp = guest::kStacksAddress + (cpu + 1) * guest::kStackSize,
                     .rdi = cpu,
-                    .cr3 = root.value,
+                    .cr3 = tables.root().value,
                     .tss_base = guest::kTssAddress,
                     .tss_limit = guest::kTssSize - 1};
   }

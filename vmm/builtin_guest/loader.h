@@ -29,11 +29,11 @@ enum class BuiltinGuestMode : uint8_t {
 };
 
 struct BuiltinGuestConfig {
-  unsigned cpus = 1;                  // 1..256
-  std::vector<GpaRange> boot_ram;     // 1..4 ranges; the first starts at 0 and holds at least 2 MiB
-  GpaRange hotplug_window;            // size 0: nothing can be plugged
-  unsigned hotplug_slots = 0;         // 0..256
-  std::vector<GpaRange> also_mapped;  // further guest-physical ranges to map one to one
+  unsigned cpus = 1;                       // 1..256
+  std::vector<GpaRange> boot_ram = {};     // 1..4 ranges; the first starts at 0 and holds at least 2 MiB
+  GpaRange hotplug_window = {};            // size 0: nothing can be plugged
+  unsigned hotplug_slots = 0;              // 0..256
+  std::vector<GpaRange> also_mapped = {};  // further guest-physical ranges to map one to one
   // Map with 1 GiB pages where aligned. Only if KVM was told a CPUID with the PDPE1GB bit: without it such
   // an entry faults. Otherwise 2 MiB pages, of which the tables reach about 120 GiB in all.
   bool gib_pages = false;
@@ -42,7 +42,7 @@ struct BuiltinGuestConfig {
 
 // Writes the guest into boot memory (which must be plugged) and returns one entry for each vCPU. Everything
 // mapped is readable, writable and executable at CPL 3. Throws UsageError for a config outside the limits
-// above and Error when guest memory cannot be written.
+// above, with nothing written, and Error when guest memory cannot be written.
 std::vector<CpuEntry> LoadBuiltinGuest(GuestMemory& memory, const BuiltinGuestConfig& config);
 
 // Asks a running guest to end the VM as its `halt` command does; the caller then notifies the idle port.
