@@ -77,6 +77,7 @@ class MappedBacking : public Backing {
 class AnonymousBacking final : public MappedBacking {
  public:
   using MappedBacking::MappedBacking;
+  bool accepts_huge_pages() const override { return true; }
   int Discard(HvaRange part) noexcept override {
     int result = 0;
     for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {

@@ -31,6 +31,8 @@ class Backing {
   HvaRange range() const { return range_; }
   // The smallest unit that can be installed or discarded, in bytes: the page size, or that of the huge page.
   Bytes granule() const { return granule_; }
+  // True when a transparent huge page may be moved in: private anonymous memory.
+  virtual bool accepts_huge_pages() const { return false; }
   // False when the kernel fills missing pages by itself (a file on disk): no userfault ever comes.
   bool userfault_capable() const { return userfault_capable_; }
 

@@ -101,6 +101,12 @@ FaultHandler::Run FaultHandler::InstallLocked(const Region& region, LeafTable& l
   const auto hva_of = [&](unsigned page) { return region.ToHva(leaf.base() + kPageSize * page); };
   unsigned page = window.first;
   unsigned busy = 0;
+  if (window.count == kPagesPerLeaf && region.source().all_zero()) {
+    const unsigned done = static_cast<unsigned>(region.installer().FillHuge(hva_of(0)) / kPageSize);
+    for (unsigned i = 0; i < done; ++i) leaf.SetPresentLocked(i);
+    stats.pages.Add(done);
+    page = done;
+  }
   while (page < window.end()) {
     const Installed installed = region.installer().Copy(hva_of(page), data + (kPageSize * (page - window.first)).value,
                                                         kPageSize * (window.end() - page));

@@ -29,6 +29,10 @@ class PageInstaller {
   // that cannot be installed. Granule-aligned; called with the leaf lock held, so it must not wait.
   virtual Installed Copy(Hva to, const std::byte* from, Bytes size) noexcept = 0;
 
+  // Fills the absent, kLeafSpan-aligned stretch at `to` with zeroes by means of a huge page, and wakes who
+  // waits there. Returns how much it filled from the start: nothing where that cannot be done.
+  virtual Bytes FillHuge(Hva /*to*/) noexcept { return {}; }
+
   // Has faults blocked on the range look again.
   virtual void Wake(HvaRange range) noexcept = 0;
 

@@ -35,6 +35,7 @@ class ZeroBlock {
 
 class ZeroSource final : public PageSource {
  public:
+  bool all_zero() const noexcept override { return true; }
   bool may_block() const noexcept override { return false; }
   const std::byte* Direct(Bytes /*offset*/, Bytes /*size*/) noexcept override { return ZeroBlock::Get(); }
   int Read(Bytes /*offset*/, std::span<std::byte> out) noexcept override {

@@ -19,6 +19,9 @@ class PageSource {
   // True when Read may sleep or do I/O. Such a source is only read outside every lock and RCU section.
   virtual bool may_block() const noexcept = 0;
 
+  // True when every byte is zero, wherever.
+  virtual bool all_zero() const noexcept { return false; }
+
   // The content at [offset, offset + size) without copying it, or null when it must be read. `size` is
   // at most kLeafSpan. The pointer stays valid for the life of the source.
   virtual const std::byte* Direct(Bytes offset, Bytes size) noexcept = 0;

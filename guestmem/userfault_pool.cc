@@ -10,6 +10,7 @@
 #include "guestmem/clock.h"
 #include "guestmem/cpu_follower.h"
 #include "guestmem/error.h"
+#include "guestmem/huge_donor.h"
 #include "guestmem/revoke.h"
 
 #ifndef MADV_GUARD_INSTALL  // Linux 6.13; on shared memory Linux 6.15
@@ -37,6 +38,7 @@ class UserfaultPool::Reader {
         handler_(handler),
         options_(options),
         fd_(UserfaultFd::Open(host)),
+        huge_donor_(host),
         stop_fd_(host, host.EventFd(0, EFD_CLOEXEC)) {
     if (!stop_fd_) throw Error("cannot create an eventfd for a userfault reader: " + ErrnoText(-stop_fd_.get()));
     thread_ = std::thread([this] { Run(); });
@@ -50,6 +52,7 @@ class UserfaultPool::Reader {
   }
 
   UserfaultFd& fd() { return fd_; }
+  HugeDonor& huge_donor() { return huge_donor_; }
   const FaultStats& stats() const { return stats_; }
 
  private:
@@ -64,6 +67,7 @@ class UserfaultPool::Reader {
   FaultHandler& handler_;
   const Options options_;
   UserfaultFd fd_;
+  HugeDonor huge_donor_;
   FileDescriptor stop_fd_;
   std::atomic<bool> stop_{false};
   FaultStats stats_;
@@ -122,11 +126,17 @@ void UserfaultPool::Reader::Serve(const uffd_msg& message, uint64_t began_ns) no
 // Installs into one region, whose parts may belong to different readers.
 class UserfaultPool::StripedInstaller final : public PageInstaller {
  public:
-  StripedInstaller(Host& host, HvaRange range, Bytes part, std::vector<Reader*> readers)
-      : host_(host), range_(range), part_(part), readers_(std::move(readers)) {}
+  StripedInstaller(Host& host, HvaRange range, Bytes part, bool huge, std::vector<Reader*> readers)
+      : host_(host), range_(range), part_(part), huge_(huge), readers_(std::move(readers)) {}
 
   Installed Copy(Hva to, const std::byte* from, Bytes size) noexcept override {
     return FdOf(to).Copy(to, from, size);  // never crosses a part: parts are whole leaves
+  }
+
+  Bytes FillHuge(Hva to) noexcept override {
+    if (!huge_) return {};
+    Reader& reader = ReaderOf(to);
+    return reader.huge_donor().Fill(reader.fd().fd(), to);
   }
 
   void Wake(HvaRange range) noexcept override { FdOf(range.start).Wake(range); }
@@ -148,11 +158,13 @@ class UserfaultPool::StripedInstaller final : public PageInstaller {
   }
 
  private:
-  UserfaultFd& FdOf(Hva hva) const noexcept { return readers_[(hva - range_.start) / part_]->fd(); }
+  Reader& ReaderOf(Hva hva) const noexcept { return *readers_[(hva - range_.start) / part_]; }
+  UserfaultFd& FdOf(Hva hva) const noexcept { return ReaderOf(hva).fd(); }
 
   Host& host_;
   const HvaRange range_;
   const Bytes part_;
+  const bool huge_;
   const std::vector<Reader*> readers_;
 };
 
@@ -182,7 +194,7 @@ std::shared_ptr<PageInstaller> UserfaultPool::Register(const Backing& backing, G
     }
     readers.push_back(reader);
   }
-  return std::make_shared<StripedInstaller>(host_, range, part, std::move(readers));
+  return std::make_shared<StripedInstaller>(host_, range, part, backing.accepts_huge_pages(), std::move(readers));
 }
 
 void UserfaultPool::AddTotals(FaultTotals& totals) const noexcept {

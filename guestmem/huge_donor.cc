@@ -1,0 +1,70 @@
+#include "guestmem/huge_donor.h"
+
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+
+#ifndef UFFDIO_MOVE  // Linux 6.8
+struct uffdio_move {
+  __u64 dst;
+  __u64 src;
+  __u64 len;
+  __u64 mode;
+  __s64 move;
+};
+#define UFFDIO_MOVE _IOWR(UFFDIO, 0x05, struct uffdio_move)
+#endif
+#ifndef MADV_POPULATE_WRITE  // Linux 5.14
+#define MADV_POPULATE_WRITE 23
+#endif
+
+namespace faultline {
+
+HugeDonor::~HugeDonor() {
+  MutexLock lock(mutex_);
+  if (reserved_) host_.Munmap(*reserved_);
+}
+
+bool HugeDonor::PrepareLocked() noexcept {
+  if (!reserved_) {
+    const Bytes size = kLeafSpan * 2;
+    const int64_t p = host_.Mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, {});
+    if (p < 0) return false;
+    reserved_ = HvaRange{Hva(static_cast<uint64_t>(p)), size};
+    slot_ = Hva(AlignUp(Bytes(static_cast<uint64_t>(p)), kLeafSpan).value);
+    if (host_.Madvise({slot_, kLeafSpan}, MADV_HUGEPAGE) < 0) {
+      unsupported_ = true;
+      return false;
+    }
+  }
+  // One page is asked for; a host that has a huge page for it gives that.
+  return host_.Madvise({slot_, kPageSize}, MADV_POPULATE_WRITE) >= 0;
+}
+
+Bytes HugeDonor::Fill(int userfault_fd, Hva to) noexcept {
+  MutexLock lock(mutex_);
+  if (unsupported_) return Bytes(0);
+  if (declined_ > 0) {
+    --declined_;
+    return Bytes(0);
+  }
+  if (!PrepareLocked()) {
+    declined_ = kDecline;
+    return Bytes(0);
+  }
+  uffdio_move argument{};
+  argument.dst = to.value;
+  argument.src = slot_.value;
+  argument.len = kLeafSpan.value;
+  const int result = host_.Ioctl(userfault_fd, UFFDIO_MOVE, &argument);
+  if (result >= 0) return kLeafSpan;
+  // Not a huge page: only the page that was asked for moved, and the rest of the slot is empty.
+  declined_ = kDecline;
+  if (result == -EINVAL || result == -ENOTTY) unsupported_ = true;
+  if (result == -EAGAIN && argument.move > 0) return Bytes(static_cast<uint64_t>(argument.move));
+  return Bytes(0);
+}
+
+}  // namespace faultline
