@@ -108,8 +108,9 @@ int EventLoop::MillisecondsToNextTimer() const {
 void EventLoop::RunTimers() {
   const auto now = Clock::now();
   while (!timers_.empty() && timers_.begin()->first.first <= now) {
-    auto node = timers_.extract(timers_.begin());
-    node.mapped()();
+    const std::function<void()> callback = std::move(timers_.begin()->second);
+    timers_.erase(timers_.begin());
+    callback();
   }
 }
 

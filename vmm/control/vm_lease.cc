@@ -132,7 +132,7 @@ VmLease::VmLease(const std::string& directory, const std::string& name) : VmLeas
 
 VmLease VmLease::OfAnyName(const std::string& directory) {
   for (int n = 1; n < 10000; ++n) {
-    VmLease lease(Unlocked{}, directory, "vm" + std::to_string(n));
+    VmLease lease(Unlocked{}, directory, std::string("vm").append(std::to_string(n)));
     pid_t holder = 0;
     if (lease.TryClaim(&holder)) return lease;
   }

@@ -1,0 +1,70 @@
+// `faultline info`
+#include <nlohmann/json.hpp>
+
+#include "vmm/cli/output.h"
+#include "vmm/cli/quantity.h"
+#include "vmm/cli/subcommand.h"
+#include "vmm/cli/vm_connection.h"
+
+namespace faultline {
+namespace {
+
+using nlohmann::json;
+
+std::string Size(const json& value) { return ReadableSize(Bytes(value.get<uint64_t>())); }
+std::string Number(const json& value) { return std::to_string(value.get<uint64_t>()); }
+std::string Time(const json& ns) { return ReadableDuration(std::chrono::nanoseconds(ns.get<int64_t>())); }
+
+class Info final : public Subcommand {
+ public:
+  void Describe(OptionList& options) override {
+    options.Required("VM", &vm_, "Name of a running VM (see `faultline list`)");
+    options.Flag("--json", &json_, "Answer in JSON: sizes in bytes, times in ns");
+    options.Footer("Examples:\n  faultline info vm1\n  faultline info vm1 --json | jq .faults");
+  }
+
+  int Run() override {
+    const json info = AskVm(vm_, "x-faultline-info", json::object());
+    if (json_) {
+      PrintJson(info);
+      return 0;
+    }
+    const json& memory = info.at("memory");
+    const json& faults = info.at("faults");
+    const json& latency = faults.at("latency-ns");
+    const json& tables = info.at("tables");
+    std::string status = info.at("status");
+    if (info.contains("pause-reason")) status += " (" + info.at("pause-reason").get<std::string>() + ")";
+    const std::string slots = Number(memory.at("slots-used")) + " of " + Number(memory.at("slots")) + " slots";
+    Print(Table({
+        {"name", info.at("name")},
+        {"status", status},
+        {"pid", Number(info.at("pid"))},
+        {"up", ReadableDuration(std::chrono::milliseconds(info.at("uptime-ms").get<int64_t>()))},
+        {"console", info.at("console")},
+        {"cpus", Number(info.at("cpus"))},
+        {"memory", Size(memory.at("boot")) + " at boot, " + Size(memory.at("plugged")) + " plugged in " + slots +
+                       ", at most " + Size(memory.at("max")) + ", " + memory.at("backing").get<std::string>()},
+        {"in use", Size(memory.at("present")) + " faulted in; the process has " + Size(info.at("host").at("resident")) +
+                       " resident"},
+        {"faults", Number(faults.at("faults")) + " (" + Number(faults.at("pages")) + " pages), p50 " +
+                       Time(latency.at("p50")) + ", p99 " + Time(latency.at("p99")) + ", max " +
+                       Time(latency.at("max")) + "; " + Number(faults.at("retries")) + " retries"},
+        {"tables", Number(tables.at("live")) + " live, " + Number(tables.at("limbo")) + " in limbo, " +
+                       Number(tables.at("recycled")) + " recycled"},
+        {"unplugged accesses",
+         Number(info.at("unplugged-accesses")) + " (policy " + info.at("on-unplugged-access").get<std::string>() + ")"},
+    }));
+    return 0;
+  }
+
+ private:
+  std::string vm_;
+  bool json_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Subcommand> MakeInfo() { return std::make_unique<Info>(); }
+
+}  // namespace faultline

@@ -1,0 +1,9 @@
+#include <string>
+#include <vector>
+
+#include "vmm/cli/command_line.h"
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
+  return faultline::RunCommandLine(arguments);
+}

@@ -1,0 +1,59 @@
+#include "vmm/cli/run_options.h"
+
+#include "vmm/cli/console/console.h"
+#include "vmm/cli/memory_option.h"
+#include "vmm/cli/quantity.h"
+#include "vmm/control/vm_lease.h"
+
+namespace faultline {
+
+void RunOptionTexts::Describe(OptionList& options) {
+  options.Option("--name", "NAME", &name_, "What other commands call the VM; vm1, vm2, … by default");
+  options.Option("--cpus", "N", &cpus_, "vCPUs, 1 to 256; 1 by default");
+  options.Option("--memory", "SIZE[,KEY=VALUE…]", &memory_,
+                 "Memory at boot and room for more, see below; 256M by default");
+  options.Option("--console", "WHERE", &console_, "The guest's console: stdio (default), pty, socket:PATH or none");
+  options.Option("--on-unplugged-access", "POLICY", &policy_,
+                 "What a guest meets where memory was taken away by force: ones (default: reads give all ones), stop "
+                 "(and the VM pauses), log (and each access is reported)");
+  options.Flag("--paused", &paused_, "Do not start the vCPUs until `faultline resume`");
+  options.Option("--log-level", "LEVEL", &log_level_,
+                 "debug, info, warning (default), error or off; to standard error");
+  options.Footer(
+      "Keys of --memory, each a multiple of 2M where it is a size:\n"
+      "  max=SIZE           boot memory and everything plugged together\n"
+      "  slots=N            how many devices can be plugged at a time, up to 256\n"
+      "  backing=KIND       anonymous (default), memfd, hugetlb or file:PATH\n"
+      "  fault-around=SIZE  how much one fault brings in: auto (default), or 4K to 2M\n"
+      "\n"
+      "The VM runs in the foreground with the built-in guest; type `help` at its prompt. On a terminal, Ctrl-A x\n"
+      "ends the VM and Ctrl-A h shows the keys. SIGINT and SIGTERM end it in order.\n"
+      "\n"
+      "Exit status: 0 when the VM ended as asked (the guest halted or shut down, kill, a signal, Ctrl-A x),\n"
+      "1 when it or the VMM failed, 2 for wrong options; otherwise what the guest wrote to port 0xf4, times 2 plus 1.\n"
+      "\n"
+      "Examples:\n"
+      "  faultline run\n"
+      "  faultline run --name demo --cpus 2 --memory 256M,max=4G,slots=16\n"
+      "  faultline run --name srv --console socket:/tmp/srv.console --on-unplugged-access stop\n"
+      "  echo 'mem' | faultline run");
+}
+
+RunOptions RunOptionTexts::Parse() const {
+  RunOptions options;
+  if (name_) {
+    CheckVmName(*name_);
+    options.machine.name = *name_;
+  }
+  if (cpus_) options.machine.cpus = static_cast<unsigned>(ParseCount("--cpus", *cpus_, 1, 256));
+  if (memory_) options.machine.memory = ParseMemoryOption(*memory_);
+  if (console_) options.console = *console_;
+  Console::CheckSpec(options.console);
+  if (policy_) options.machine.on_unplugged_access = ParseUnpluggedPolicy(*policy_);
+  options.machine.start_paused = paused_;
+  if (log_level_) options.log_level = ParseLogLevel(*log_level_);
+  Validate(options.machine);
+  return options;
+}
+
+}  // namespace faultline

@@ -1,0 +1,26 @@
+#include <array>
+
+#include "vmm/cli/subcommand.h"
+
+namespace faultline {
+
+std::span<const SubcommandEntry> Subcommands() {
+  static constexpr std::array kSubcommands{
+      SubcommandEntry{"", "run", "Run a virtual machine in the foreground", MakeRun},
+      SubcommandEntry{"", "list", "Show the running VMs", MakeList},
+      SubcommandEntry{"", "info", "Show all about one VM", MakeInfo},
+      SubcommandEntry{"memory", "plug", "Give a running VM more memory", MakeMemoryPlug},
+      SubcommandEntry{"memory", "unplug", "Take plugged memory back", MakeMemoryUnplug},
+      SubcommandEntry{"memory", "list", "Show the plugged memory of a VM", MakeMemoryList},
+      SubcommandEntry{"", "pause", "Stop the vCPUs of a VM", MakePause},
+      SubcommandEntry{"", "resume", "Let a paused VM go on", MakeResume},
+      SubcommandEntry{"", "shutdown", "Ask the guest to end", MakeShutdown},
+      SubcommandEntry{"", "kill", "End a VM at once", MakeKill},
+      SubcommandEntry{"", "events", "Follow what happens in a VM", MakeEvents},
+      SubcommandEntry{"", "storm", "Prove the memory protocol under a storm of faults and unplugs", MakeStorm},
+      SubcommandEntry{"", "version", "Show the version of this program", MakeVersion},
+  };
+  return kSubcommands;
+}
+
+}  // namespace faultline

@@ -1,0 +1,94 @@
+#include "vmm/cli/vm_process.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <variant>
+
+#include "vmm/cli/output.h"
+#include "vmm/cli/quantity.h"
+#include "vmm/control/machine_events.h"
+#include "vmm/control/runtime_dir.h"
+
+namespace faultline {
+namespace {
+
+VmLease Claim(const std::string& name) {
+  const std::string directory = RuntimeDirectory();
+  return name.empty() ? VmLease::OfAnyName(directory) : VmLease(directory, name);
+}
+
+void LogAccess(const UnpluggedAccessEvent& e, UnpluggedPolicy policy) {
+  const LogLevel level = policy == UnpluggedPolicy::kLog ? LogLevel::kWarning : LogLevel::kInfo;
+  if (!LogEnabled(level)) return;
+  Log(level, std::string("unplugged memory was ") + (e.write ? "written" : "read") + " by vCPU " +
+                 std::to_string(e.vcpu) + " at " + Hex(e.gpa.value) + ", RIP " + Hex(e.rip));
+}
+
+}  // namespace
+
+VmProcess::VmProcess(RunOptions options)
+    : lease_(Claim(options.machine.name)),
+      signals_(loop_, {SIGINT, SIGTERM, SIGHUP},
+               [this](int signal) {
+                 Quit(signal == SIGINT    ? "SIGINT ended it"
+                      : signal == SIGTERM ? "SIGTERM ended it"
+                                          : "its terminal is gone");
+               }),
+      console_(Console::Create(loop_, options.console, lease_.name())),
+      machine_(Host::System(), Configure(options), [this](const MachineEvent& event) { OnMachineEvent(event); }),
+      control_(machine_, {console_->description()}, [this] { Quit("it was killed"); }) {
+  server_.emplace(loop_, lease_.Listen(), control_, QmpServer::Limits{});
+  MutexLock lock(relay_mutex_);
+  relay_ = &*server_;
+}
+
+VmProcess::~VmProcess() {
+  MutexLock lock(relay_mutex_);
+  relay_ = nullptr;
+}
+
+MachineConfig VmProcess::Configure(const RunOptions& options) {
+  MachineConfig config = options.machine;
+  config.name = lease_.name();
+  config.console_output = [this](std::span<const std::byte> data) { console_->Write(data); };
+  return config;
+}
+
+void VmProcess::Quit(const std::string& why) {
+  if (quit_reason_.empty()) quit_reason_ = why;
+  loop_.Quit();
+}
+
+void VmProcess::OnMachineEvent(const MachineEvent& event) {
+  if (const auto* access = std::get_if<UnpluggedAccessEvent>(&event)) {
+    LogAccess(*access, machine_.config().on_unplugged_access);
+  }
+  if (const auto* paused = std::get_if<PausedEvent>(&event); paused && paused->reason != PauseReason::kRequested) {
+    Log(LogLevel::kWarning, "the VM is paused: " + paused->sentence);
+  }
+  {
+    MutexLock lock(relay_mutex_);
+    if (QmpServer* server = relay_; server != nullptr) {
+      TranslateMachineEvent(event, [server](std::string_view name, const nlohmann::json& data) {
+        server->Emit(name, data);
+        if (LogEnabled(LogLevel::kDebug)) Log(LogLevel::kDebug, std::string(name) + " " + ToText(data));
+      });
+    }
+  }
+  if (std::holds_alternative<ExitedEvent>(event)) loop_.Quit();
+}
+
+ExitStatus VmProcess::Run() {
+  console_->Start({[this](std::span<const std::byte> typed) { return machine_.ConsoleInput(typed); },
+                   [this] { Quit("Ctrl-A x ended it"); }});
+  machine_.Start();
+  loop_.Run();
+  machine_.Stop();
+  ExitStatus status = machine_.WaitForExit();
+  if (status.kind == ExitKind::kKilled && !quit_reason_.empty()) status.sentence = quit_reason_;
+  server_->DeliverEvents();
+  console_->Finish();
+  return status;
+}
+
+}  // namespace faultline

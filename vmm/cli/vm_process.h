@@ -1,0 +1,57 @@
+// One VM in this process, from its name to its end: machine, console, monitor and signals around one loop.
+//
+// Made and run on the main thread, which becomes the control thread. Throws what its parts throw; after
+// that nothing of it is left (sockets, terminal settings).
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "guestmem/mutex.h"
+#include "vmm/cli/console/console.h"
+#include "vmm/cli/console/signals.h"
+#include "vmm/cli/run_options.h"
+#include "vmm/control/event_loop.h"
+#include "vmm/control/machine_control.h"
+#include "vmm/control/qmp_server.h"
+#include "vmm/control/vm_lease.h"
+#include "vmm/machine/machine.h"
+
+namespace faultline {
+
+class VmProcess {
+ public:
+  explicit VmProcess(RunOptions options);
+  ~VmProcess();
+  VmProcess(const VmProcess&) = delete;
+  VmProcess& operator=(const VmProcess&) = delete;
+
+  const std::string& name() const { return lease_.name(); }
+  std::string console() const { return console_->description(); }
+
+  // Runs the VM until it ends or is told to, and takes it down.
+  ExitStatus Run();
+
+ private:
+  MachineConfig Configure(const RunOptions& options);
+  // Ends the loop, once; `why` is the sentence if nothing else ended the VM.
+  void Quit(const std::string& why);
+  void OnMachineEvent(const MachineEvent& event) EXCLUDES(relay_mutex_);
+
+  VmLease lease_;
+  EventLoop loop_;
+  Signals signals_;
+  std::unique_ptr<Console> console_;
+  Machine machine_;
+  MachineControl control_;
+
+  // Sends machine events to the monitor while there is one.
+  RankedMutex<LockRank::kControl> relay_mutex_;
+  QmpServer* relay_ GUARDED_BY(relay_mutex_) = nullptr;
+  std::optional<QmpServer> server_;
+  std::string quit_reason_;
+};
+
+}  // namespace faultline
