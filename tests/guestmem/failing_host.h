@@ -40,6 +40,8 @@ enum class HostCallKind : uint8_t {
 struct HostCall {
   HostCallKind kind;
   unsigned long detail = 0;  // kIoctl: the request; kMadvise: the advice
+  int fd = -1;               // kIoctl
+  uintptr_t argument = 0;    // kIoctl
   std::thread::id thread = std::this_thread::get_id();
 };
 
@@ -170,7 +172,7 @@ class FailingHost final : public Host {
   }
   using Host::Ioctl;
   int Ioctl(int fd, unsigned long request, uintptr_t argument) noexcept override {
-    if (const int error = Judge({HostCallKind::kIoctl, request})) return error;
+    if (const int error = Judge({HostCallKind::kIoctl, request, fd, argument})) return error;
     const int result = inner_.Ioctl(fd, request, argument);
     // A /dev/userfaultfd request that makes a descriptor.
     if (result > 2 && makes_descriptor_ != 0 && request == makes_descriptor_) return Opened(result);
