@@ -8,6 +8,7 @@
 
 #include "guestmem/error.h"
 #include "guestmem/guest_memory_impl.h"
+#include "guestmem/revoke.h"
 
 namespace faultline {
 namespace {
@@ -139,18 +140,25 @@ RegionId GuestMemory::Impl::Plug(const RegionSpec& spec) {
 
   // All that can fail for want of memory, before anybody sees the region.
   auto regions_with = regions_.PrepareInsert(spec.gpa, region.get());
+  auto regions_without = regions_.PrepareErase(region.get());
   auto ranges_with = ranges_.PrepareInsert(region->hva(), region.get());
   auto ranges_without = ranges_.PrepareErase(region.get());
   std::vector<bool> populated(region->shadow().leaf_count());
   const auto slot = owned_.emplace(id, nullptr).first;
 
   TakeTablesBack(*region);
-  // Before the listener maps it: the first access may fault at once.
+  // Both maps before the listener maps it, and the guest's before the host's: the first access may fault
+  // at once, and what a slow source brings for it finds its region by guest address.
+  region->pins().CloseBy({});  // nobody may hold on to it before it is sure to stay
+  regions_.Commit(std::move(regions_with));
   ranges_.Commit(std::move(ranges_with));
+  Observe(observer_, ProtocolStep::kPublished, id);
   try {
     listener_.OnPlug(region->View());
   } catch (...) {
     region->AdvanceLife(RegionLife::kDying);
+    regions_.Commit(std::move(regions_without));
+    RevokeClaimed(*region);
     ScanAndDetach(*region, populated);
     ranges_.Commit(std::move(ranges_without));
     region->AdvanceLife(RegionLife::kDead);
@@ -158,8 +166,7 @@ RegionId GuestMemory::Impl::Plug(const RegionSpec& spec) {
     owned_.erase(slot);
     throw;
   }
-  regions_.Commit(std::move(regions_with));
-  Observe(observer_, ProtocolStep::kPublished, id);
+  region->pins().Open();
   slot->second = std::move(region);
   return id;
 }
@@ -190,7 +197,7 @@ void GuestMemory::Impl::OnParked(const FillClaim& claim, int error, bool host) n
   {
     MutexLock lock(parked_mutex_);
     try {
-      parked_.push_back(claim);
+      parked_.push_back({claim, host});
       handler = failure_handler_;
     } catch (const std::bad_alloc&) {
       kept = false;
@@ -209,12 +216,27 @@ void GuestMemory::Impl::SetFailureHandler(std::function<void(const FaultFailure&
 }
 
 void GuestMemory::Impl::RetryFailedFaults() {
-  std::vector<FillClaim> parked;
+  std::vector<Parked> parked;
   {
     MutexLock lock(parked_mutex_);
     parked.swap(parked_);
   }
-  for (const FillClaim& claim : parked) handler_.Unpark(claim);
+  for (const Parked& p : parked) handler_.Unpark(p.claim);
+}
+
+AccessResult GuestMemory::Impl::ParkedBecause(Gpa gpa) const noexcept {
+  MutexLock lock(parked_mutex_);
+  for (const Parked& p : parked_) {
+    if (GpaRange{p.claim.gpa, kPageSize * p.claim.pages}.Contains(gpa)) {
+      return p.host ? AccessResult::kHostError : AccessResult::kSourceError;
+    }
+  }
+  return AccessResult::kOk;
+}
+
+void GuestMemory::Impl::ForgetParked(GpaRange range) noexcept {
+  MutexLock lock(parked_mutex_);
+  std::erase_if(parked_, [&](const Parked& p) { return range.Contains(p.claim.gpa); });
 }
 
 FaultStats& GuestMemory::Impl::StatsOfThisThread() noexcept {

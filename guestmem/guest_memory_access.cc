@@ -36,8 +36,10 @@ AccessResult GuestMemory::Impl::Access(Gpa gpa, size_t size, bool write, Body&& 
     }
     switch (outcome) {
       case FaultOutcome::kParked:
-        return AccessResult::kSourceError;
+        return AccessResult::kHostError;
       case FaultOutcome::kPending:
+        // A vCPU sleeps on a page that could not be had until somebody retries; a device is told.
+        if (const AccessResult why = ParkedBecause(at); why != AccessResult::kOk) return why;
         if (retries > 0) slow_fill_.WaitBeyond(progress);
         break;
       case FaultOutcome::kRetry:

@@ -34,6 +34,10 @@ class GuestMemory::Impl final : public FailureSink {
   void OnParked(const FillClaim& claim, int error, bool host) noexcept override EXCLUDES(parked_mutex_);
   void SetFailureHandler(std::function<void(const FaultFailure&)> handler) EXCLUDES(parked_mutex_);
   void RetryFailedFaults() EXCLUDES(parked_mutex_);
+  // Why the page at `gpa` is parked, or kOk.
+  AccessResult ParkedBecause(Gpa gpa) const noexcept EXCLUDES(parked_mutex_);
+  // Forgets what is parked in a region that is gone.
+  void ForgetParked(GpaRange range) noexcept EXCLUDES(parked_mutex_);
 
   FaultStats& StatsOfThisThread() noexcept EXCLUDES(stats_mutex_);
 
@@ -76,8 +80,12 @@ class GuestMemory::Impl final : public FailureSink {
   std::unordered_map<RegionId, std::unique_ptr<Region>> owned_ GUARDED_BY(control_);
   uint64_t next_id_ GUARDED_BY(control_) = 1;
 
-  Mutex parked_mutex_;
-  std::vector<FillClaim> parked_ GUARDED_BY(parked_mutex_);
+  struct Parked {
+    FillClaim claim;
+    bool host;
+  };
+  mutable Mutex parked_mutex_;
+  std::vector<Parked> parked_ GUARDED_BY(parked_mutex_);
   std::function<void(const FaultFailure&)> failure_handler_ GUARDED_BY(parked_mutex_);
 
   const uint64_t instance_;  // tells instances apart in a thread's cache

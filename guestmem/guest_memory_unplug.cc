@@ -74,9 +74,8 @@ UnplugReport GuestMemory::Impl::Unplug(RegionId id, const UnplugOptions& options
   try {
     listener_.OnUnmap(region.View());
   } catch (const std::exception& e) {
-    const std::string why = e.what();
     UndoUnplug(region, std::move(roll_back));
-    throw Error("memory '" + name + "' stays plugged: " + why);
+    throw Error("memory '" + name + "' stays plugged: " + e.what());
   }
   Observe(observer_, ProtocolStep::kSlotDeleted, id);
   const uint64_t unmapped = NowNs();
@@ -89,6 +88,7 @@ UnplugReport GuestMemory::Impl::Unplug(RegionId id, const UnplugOptions& options
   ranges_.Commit(std::move(roll_back.ranges_without));
   region.AdvanceLife(RegionLife::kDead);
   Observe(observer_, ProtocolStep::kRegionDead, id);
+  ForgetParked(region.gpa());
   domain_.Retire(std::move(it->second));  // unmaps the host range when no reader can hold it
   owned_.erase(it);
 
@@ -157,8 +157,9 @@ void GuestMemory::Impl::UndoUnplug(Region& region, RollBack roll_back) noexcept 
   domain_.Barrier();
   for (unsigned attempt = 0; attempt < 8 && region.installer().Restore(region.hva()) < 0; ++attempt) {
   }
-  ranges_.Commit(std::move(roll_back.ranges_with));
+  // In this order: a slow source asked for a fault of the host range is looked for in the guest's.
   regions_.Commit(std::move(roll_back.regions));
+  ranges_.Commit(std::move(roll_back.ranges_with));
   region.pins().Open();
   region.installer().Wake(region.hva());
   listener_.OnRestore(region.id(), successor.View());
