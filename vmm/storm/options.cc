@@ -17,11 +17,14 @@ struct Word {
   Enum value;
 };
 
-constexpr std::array kEngines = {Word{"kvm", StormEngineKind::kKvm}, Word{"threads", StormEngineKind::kThreads}};
-constexpr std::array kPatterns = {Word{"random", StormPattern::kRandom}, Word{"sequential", StormPattern::kSequential},
-                                  Word{"hot", StormPattern::kHot}, Word{"same-leaf", StormPattern::kSameLeaf}};
-constexpr std::array kUnplugs = {Word{"forced", StormUnplug::kForced}, Word{"cooperative", StormUnplug::kCooperative},
-                                 Word{"mixed", StormUnplug::kMixed}};
+constexpr std::array kEngines = {Word<StormEngineKind>{"kvm", StormEngineKind::kKvm},
+                                 Word<StormEngineKind>{"threads", StormEngineKind::kThreads}};
+constexpr std::array kPatterns = {
+    Word<StormPattern>{"random", StormPattern::kRandom}, Word<StormPattern>{"sequential", StormPattern::kSequential},
+    Word<StormPattern>{"hot", StormPattern::kHot}, Word<StormPattern>{"same-leaf", StormPattern::kSameLeaf}};
+constexpr std::array kUnplugs = {Word<StormUnplug>{"forced", StormUnplug::kForced},
+                                 Word<StormUnplug>{"cooperative", StormUnplug::kCooperative},
+                                 Word<StormUnplug>{"mixed", StormUnplug::kMixed}};
 
 template <class Words>
 auto Parse(const Words& words, std::string_view text, std::string_view what) {

@@ -1,0 +1,47 @@
+#include "vmm/storm/host_charge.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+namespace faultline {
+namespace {
+
+class HostChargeTest : public testing::Test {
+ protected:
+  static constexpr uint64_t kPages = 64;
+  void SetUp() override {
+    area_ = static_cast<char*>(
+        mmap(nullptr, kPages * kPageSize.value, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    ASSERT_NE(area_, MAP_FAILED);
+    madvise(area_, kPages * kPageSize.value, MADV_NOHUGEPAGE);
+  }
+  void TearDown() override { munmap(area_, kPages * kPageSize.value); }
+  void Touch(uint64_t page) { area_[page * kPageSize.value] = 1; }
+  HvaRange range() const { return {ToHva(area_), kPageSize * kPages}; }
+
+  char* area_ = nullptr;
+  HostCharge charge_{Host::System()};
+};
+
+TEST_F(HostChargeTest, IsNothingForUntouchedMemory) { EXPECT_EQ(charge_.In(range()), Bytes(0)); }
+
+TEST_F(HostChargeTest, CountsTouchedPages) {
+  for (const uint64_t page : {0, 1, 17, 63}) Touch(page);
+  EXPECT_EQ(charge_.In(range()), kPageSize * 4);
+  EXPECT_EQ(charge_.InRemains(range()), kPageSize * 4);
+}
+
+TEST_F(HostChargeTest, NoLongerCountsDiscardedPages) {
+  for (uint64_t page = 0; page < kPages; ++page) Touch(page);
+  madvise(area_, 32 * kPageSize.value, MADV_DONTNEED);
+  EXPECT_EQ(charge_.In(range()), kPageSize * 32);
+}
+
+TEST_F(HostChargeTest, TakesARangeThatIsGoneInPartForSomebodyElses) {
+  for (uint64_t page = 0; page < kPages; ++page) Touch(page);
+  munmap(area_, kPageSize.value);
+  EXPECT_EQ(charge_.InRemains(range()), Bytes(0));
+}
+
+}  // namespace
+}  // namespace faultline

@@ -1,0 +1,108 @@
+#include <unistd.h>
+
+#include <fstream>
+
+#include "guestmem/error.h"
+#include "tests/vmm/storm/short_storm.h"
+
+namespace faultline {
+namespace {
+
+StormOptions Threads() { return ShortStorm(StormEngineKind::kThreads); }
+
+class ThreadsStormPattern : public testing::TestWithParam<StormPattern> {};
+INSTANTIATE_TEST_SUITE_P(Patterns, ThreadsStormPattern,
+                         testing::Values(StormPattern::kRandom, StormPattern::kSequential, StormPattern::kHot,
+                                         StormPattern::kSameLeaf),
+                         [](const auto& pattern) {
+                           std::string name(ToString(pattern.param));
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+TEST_P(ThreadsStormPattern, EndsWithoutViolations) {
+  StormOptions options = Threads();
+  options.pattern = GetParam();
+  ExpectCleanStorm(options);
+}
+
+TEST(ThreadsStorm, WithCooperativeUnplugsEndsWithoutViolations) {
+  StormOptions options = Threads();
+  options.unplug = StormUnplug::kCooperative;
+  ExpectCleanStorm(options);
+}
+
+TEST(ThreadsStorm, WithMixedUnplugsEndsWithoutViolations) {
+  StormOptions options = Threads();
+  options.unplug = StormUnplug::kMixed;
+  ExpectCleanStorm(options);
+}
+
+TEST(ThreadsStorm, WithASlowSourceEndsWithoutViolations) {
+  StormOptions options = Threads();
+  options.source = "delay:20ms";
+  ExpectCleanStorm(options);
+}
+
+TEST(ThreadsStorm, WithAFileAsSourceFindsTheFilesBytes) {
+  const std::string path = testing::TempDir() + "storm_source_" + std::to_string(getpid());
+  {
+    // Half of a region; zeroes follow it.
+    std::ofstream file(path, std::ios::binary);
+    for (uint64_t i = 0; i < (4_MiB).value / sizeof i; ++i) {
+      const uint64_t word = i * 0x9e3779b97f4a7c15;
+      file.write(reinterpret_cast<const char*>(&word), sizeof word);
+    }
+  }
+  StormOptions options = Threads();
+  options.source = "file:" + path;
+  ExpectCleanStorm(options);
+  unlink(path.c_str());
+}
+
+TEST(ThreadsStorm, WithFixedFaultAroundEndsWithoutViolations) {
+  StormOptions options = Threads();
+  options.fault_around = "64K";
+  ExpectCleanStorm(options);
+}
+
+TEST(ThreadsStorm, WithOneVcpuAndOneRegionEndsWithoutViolations) {
+  StormOptions options = Threads();
+  options.vcpus = 1;
+  options.regions = 1;
+  options.region_size = 2_MiB;
+  ExpectCleanStorm(options);
+}
+
+TEST(ThreadsStorm, UsesTheSeedItIsGiven) {
+  StormOptions options = Threads();
+  options.duration = std::chrono::milliseconds(100);
+  options.seed = 4711;
+  EXPECT_EQ(RunStorm(Host::System(), options).options.seed, 4711U);
+}
+
+TEST(ThreadsStorm, EndsEarlyWhenInterrupted) {
+  volatile bool interrupted = false;
+  StormOptions options = Threads();
+  options.duration = std::chrono::hours(1);
+  options.interrupted = &interrupted;
+  options.progress = [&](const StormProgress& progress) { interrupted = progress.unplugs > 0; };
+  const StormResult result = RunStorm(Host::System(), options);
+  EXPECT_TRUE(result.Clean()) << StormSummary(result);
+  EXPECT_GT(result.unplugs, 0U);
+}
+
+TEST(ThreadsStorm, RefusesAnUnknownSource) {
+  StormOptions options = Threads();
+  options.source = "magic";
+  EXPECT_THROW(RunStorm(Host::System(), options), UsageError);
+}
+
+TEST(ThreadsStorm, SaysThatASourceFileIsMissing) {
+  StormOptions options = Threads();
+  options.source = "file:/nonexistent/file";
+  EXPECT_THROW(RunStorm(Host::System(), options), Error);
+}
+
+}  // namespace
+}  // namespace faultline
