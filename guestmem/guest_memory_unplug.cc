@@ -85,10 +85,10 @@ UnplugReport GuestMemory::Impl::Unplug(RegionId id, const UnplugOptions& options
   Observe(observer_, ProtocolStep::kDiscarded, id);
   const uint64_t discarded = NowNs();
 
+  ForgetParked(region.gpa());
   ranges_.Commit(std::move(roll_back.ranges_without));
   region.AdvanceLife(RegionLife::kDead);
   Observe(observer_, ProtocolStep::kRegionDead, id);
-  ForgetParked(region.gpa());
   domain_.Retire(std::move(it->second));  // unmaps the host range when no reader can hold it
   owned_.erase(it);
 
