@@ -20,11 +20,11 @@ inline constexpr uint64_t kImageAddress = 0x10000;  // entry point and start of 
 inline constexpr uint64_t kImageEnd = 0x80000;      // code, data and zero-initialised data end below
 inline constexpr uint64_t kStacksAddress = 0x80000;
 inline constexpr uint64_t kStackSize = 0x1000;  // for each vCPU; the stack grows down from its end
-inline constexpr uint64_t kPageTablesAddress = 0x180000;
+// The page tables follow the last stack and end below this.
 inline constexpr uint64_t kReservedEnd = 0x200000;
 
 inline constexpr uint32_t kMaxCpus = 256;
-static_assert(kStacksAddress + kMaxCpus * kStackSize <= kPageTablesAddress);
+static_assert(kStacksAddress + kMaxCpus * kStackSize + 128 * 0x1000 <= kReservedEnd);
 
 inline constexpr uint16_t kSerialPort = 0x3f8;
 inline constexpr uint16_t kDebugExitPort = 0xf4;

@@ -90,8 +90,8 @@ void WriteMailbox(GuestMemory& memory, const BuiltinGuestConfig& config) {
 }
 
 IdentityPageTables BuildPageTables(const BuiltinGuestConfig& config) {
-  IdentityPageTables tables(Gpa(guest::kPageTablesAddress), Bytes(guest::kReservedEnd - guest::kPageTablesAddress),
-                            config.gib_pages);
+  const Gpa base(guest::kStacksAddress + config.cpus * guest::kStackSize);
+  IdentityPageTables tables(base, Gpa(guest::kReservedEnd) - base, config.gib_pages);
   for (const GpaRange& range : config.boot_ram) tables.Map(range);
   tables.Map(config.hotplug_window);
   for (const GpaRange& range : config.also_mapped) tables.Map(range);

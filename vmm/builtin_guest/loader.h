@@ -35,7 +35,8 @@ struct BuiltinGuestConfig {
   unsigned hotplug_slots = 0;              // 0..256
   std::vector<GpaRange> also_mapped = {};  // further guest-physical ranges to map one to one
   // Map with 1 GiB pages where aligned. Only if KVM was told a CPUID with the PDPE1GB bit: without it such
-  // an entry faults. Otherwise 2 MiB pages, of which the tables reach about 120 GiB in all.
+  // an entry faults. Otherwise 2 MiB pages, of which the tables reach about 380 GiB in all,
+  // less 1 GiB for each vCPU.
   bool gib_pages = false;
   BuiltinGuestMode mode = BuiltinGuestMode::kConsole;
 };

@@ -50,10 +50,10 @@ TEST_F(LoaderTest, EveryVcpuGetsItsOwnStackAndTheSameStart) {
   for (uint64_t i = 0; i < entries.size(); ++i) {
     EXPECT_EQ(entries[i].rip, guest::kImageAddress);
     EXPECT_EQ(entries[i].rdi, i);
-    EXPECT_EQ(entries[i].cr3, guest::kPageTablesAddress);
+    EXPECT_EQ(entries[i].cr3, entries[0].cr3);
     EXPECT_EQ(entries[i].rsp % 16, 0U);
     EXPECT_GE(entries[i].rsp - guest::kStackSize, guest::kStacksAddress + i * guest::kStackSize);
-    EXPECT_LE(entries[i].rsp, guest::kPageTablesAddress);
+    EXPECT_LE(entries[i].rsp, entries[0].cr3) << "the page tables follow the stacks";
   }
 }
 
@@ -102,6 +102,9 @@ TEST_F(LoaderTest, LeftoversInBootMemoryDoNotReachTheGuest) {
   const std::vector<CpuEntry> entries = LoadBuiltinGuest(memory_, Config());
   std::array<uint64_t, 3> header{};  // start.S: the zero-initialised data's place comes second and third
   std::memcpy(header.data(), BuiltinGuestImage().data(), sizeof(header));
+  // It was linked for the place it is loaded at: its zeroes follow it.
+  EXPECT_GE(header[1], guest::kImageAddress + BuiltinGuestImage().size());
+  EXPECT_LT(header[1], guest::kImageAddress + BuiltinGuestImage().size() + 64);
   ASSERT_LT(header[1], header[2]);
   ASSERT_LE(header[2], guest::kImageEnd);
   for (uint64_t at = header[1]; at < header[2]; at += 8) ASSERT_EQ(ReadAt<uint64_t>(at), 0U) << std::hex << at;
