@@ -208,7 +208,7 @@ TEST_F(SerialTest, OverrunInLoopbackIsReportedOnceAndInterruptsFirst) {
   Set(kFcr, 0x01);
   Set(kIer, 0x05);
   Set(kMcr, 0x10);
-  for (int i = 0; i < 17; ++i) Set(kData, static_cast<uint64_t>('a' + i));
+  for (const char c : std::string_view("abcdefghijklmnopq")) Set(kData, static_cast<uint8_t>(c));
   EXPECT_EQ(Get(kIir) & 0x0f, 0x06U);
   EXPECT_EQ(Get(kLsr) & 0x02, 0x02U);
   EXPECT_EQ(Get(kLsr) & 0x02, 0x00U);
