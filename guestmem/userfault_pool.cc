@@ -75,12 +75,12 @@ class UserfaultPool::Reader {
 };
 
 int UserfaultPool::Reader::Next(std::span<uffd_msg> messages) noexcept {
-  int n = fd_.Read(messages);
-  if (n == 0 && options_.spin.count() > 0) {
+  if (options_.spin.count() > 0) {
     const uint64_t end = NowNs() + static_cast<uint64_t>(options_.spin.count()) * 1000;
-    while (n == 0 && NowNs() < end && !stop_.load(std::memory_order_relaxed)) n = fd_.Read(messages);
+    do {
+      if (const int n = fd_.Read(messages); n > 0) return n;
+    } while (NowNs() < end && !stop_.load(std::memory_order_relaxed));
   }
-  if (n != 0) return std::max(n, 0);  // a failed read is tried again after the poll of the next round
   std::array<pollfd, 2> fds{{{fd_.fd(), POLLIN, 0}, {stop_fd_.get(), POLLIN, 0}}};
   host_.Poll(fds.data(), fds.size(), -1);
   return std::max(fd_.Read(messages), 0);
