@@ -223,8 +223,12 @@ void Churn::CheckBooks() {
   do {
     uint64_t booked = 0;
     uint64_t plugged = 0;
+    uint64_t boot = 0;
     for (const RegionInfo& region : parts_.memory->Regions()) {
-      if (!plan_.window.Contains(region.gpa)) continue;
+      if (!plan_.window.Contains(region.gpa)) {
+        boot += region.gpa.size.value;
+        continue;
+      }
       booked += region.present.value;
       plugged += region.gpa.size.value;
     }
@@ -233,9 +237,9 @@ void Churn::CheckBooks() {
       const HvaRange hva = parts_.listener->Where(slot);
       if (hva.size.value != 0) charged += parts_.charge->In(hva).value;
     }
-    const uint64_t mapped = parts_.listener->mapped_bytes().value;
+    const uint64_t mapped = parts_.engine->mapped_bytes().value;
     difference = (booked > charged ? booked - charged : charged - booked) +
-                 (plugged > mapped ? plugged - mapped : mapped - plugged);
+                 (plugged + boot > mapped ? plugged + boot - mapped : mapped - plugged - boot);
     record_.plugged_bytes.store(plugged, std::memory_order_relaxed);
     record_.charged_bytes.store(charged, std::memory_order_relaxed);
     if (difference != 0) std::this_thread::sleep_for(milliseconds(5));
@@ -248,7 +252,9 @@ void Churn::UnplugAll() {
   for (Place& place : places_) {
     if (!place.plugged) continue;
     const HvaRange hva = parts_.listener->Where(place.slot);
+    parts_.control->Publish(place.slot, place.incarnation, Phase::kUnplugging);
     parts_.memory->Unplug(place.id);
+    parts_.control->Publish(place.slot, place.incarnation, Phase::kUnplugged);
     place.plugged = false;
     slot_taken_[place.slot] = false;
     record_.unreturned_bytes.fetch_add(parts_.charge->InRemains(hva).value, std::memory_order_relaxed);

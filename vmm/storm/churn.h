@@ -20,6 +20,7 @@
 #include "guestmem/mutex.h"
 #include "vmm/builtin_guest/storm_worker.h"
 #include "vmm/storm/control_block.h"
+#include "vmm/storm/engine.h"
 #include "vmm/storm/host_charge.h"
 #include "vmm/storm/plan.h"
 #include "vmm/storm/storm.h"
@@ -42,6 +43,7 @@ class Churn {
 
   struct Parts {
     GuestMemory* memory;
+    const StormEngine* engine;
     TrackingListener* listener;
     ControlBlock* control;
     const HostCharge* charge;
@@ -61,7 +63,7 @@ class Churn {
   bool WaitStopped(Clock::time_point deadline);
   // Compares books and host; vCPUs must not run.
   void CheckBooks();
-  // Throws Error.
+  // Throws Error. Churning has stopped; vCPUs may still run.
   void UnplugAll();
 
   const ChurnRecord& record() const { return record_; }

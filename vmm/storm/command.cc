@@ -1,5 +1,6 @@
 // `faultline storm`: a live line while it runs, then the results where they were asked for.
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cinttypes>
@@ -12,7 +13,8 @@
 namespace faultline {
 namespace {
 
-volatile bool interrupted = false;
+std::atomic<bool> interrupted{false};
+static_assert(std::atomic<bool>::is_always_lock_free);  // set by a signal handler
 
 // Ctrl-C ends the storm early but not its checks; a second one ends the process.
 class InterruptScope {
@@ -39,16 +41,19 @@ class InterruptScope {
 };
 
 void ShowProgress(const StormProgress& p) {
-  constexpr int kBarWidth = 20;
+  constexpr int kBarWidth = 16;
   const double elapsed = std::chrono::duration<double>(p.elapsed).count();
   const double duration = std::chrono::duration<double>(p.duration).count();
   const int filled = std::min(kBarWidth, static_cast<int>(elapsed / duration * kBarWidth));
   std::string bar(static_cast<size_t>(filled), '#');
   bar.resize(kBarWidth, '.');
-  std::fprintf(stderr,
-               "\r\x1b[K[%s] %.1f/%.0f s  %.0f faults/s  %" PRIu64 " unplugs  %" PRIu64 " re-plugs  %" PRIu64
-               " violations",
-               bar.c_str(), elapsed, duration, p.faults_per_second, p.unplugs, p.replugs, p.violations);
+  char line[160];
+  std::snprintf(line, sizeof line, "[%s] %.1f/%.0f s  %.0f faults/s  %" PRIu64 " unplugs  %" PRIu64 " violations",
+                bar.c_str(), elapsed, duration, p.faults_per_second, p.unplugs, p.violations);
+  // A line that wraps could not be drawn over.
+  winsize window{};
+  const int width = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 ? window.ws_col - 1 : 79;
+  std::fprintf(stderr, "\r\x1b[K%.*s", width, line);
   std::fflush(stderr);
 }
 

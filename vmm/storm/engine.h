@@ -34,6 +34,8 @@ class StormEngine {
   // Throws Error.
   virtual void Release(GuestMemory& memory) = 0;
 
+  // What its memslots hold, in bytes: as guest memory's books should have it.
+  virtual Bytes mapped_bytes() const = 0;
   // Guest accesses that met no memory.
   virtual uint64_t unplugged_accesses() const = 0;
   // How many of Ticks() make a second; 0 when not known yet.

@@ -44,6 +44,7 @@ class KvmEngine final : public StormEngine, private ExitHandler {
   bool Stop(std::chrono::steady_clock::time_point deadline) override;
   void Release(GuestMemory& memory) override { memory.Unplug(boot_); }
 
+  Bytes mapped_bytes() const override { return slots_.mapped_bytes(); }
   uint64_t unplugged_accesses() const override {
     uint64_t sum = 0;
     for (const Counter& counter : unplugged_) sum += counter.count.value();

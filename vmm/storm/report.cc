@@ -1,5 +1,6 @@
 // The report: one HTML page with its data, style and script inside.
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "vmm/storm/report_page.h"
@@ -14,9 +15,7 @@ using Json = nlohmann::ordered_json;
 constexpr std::string_view kPlaceholder = "@STORM_DATA@";
 constexpr size_t kMaxSpansShown = 6000;
 
-double Seconds(std::chrono::nanoseconds t) {
-  return static_cast<double>(static_cast<int64_t>(std::chrono::duration<double>(t).count() * 1e4 + 0.5)) / 1e4;
-}
+double Seconds(std::chrono::nanoseconds t) { return std::round(std::chrono::duration<double>(t).count() * 1e4) / 1e4; }
 
 // [lower bound in ns, count] of each bucket that is not empty, eight fine buckets in one: about 9 % wide.
 Json HistogramToJson(const LatencyHistogram& histogram) {

@@ -2,6 +2,7 @@
 #include "vmm/storm/result_json.h"
 
 #include <cinttypes>
+#include <cmath>
 #include <cstdio>
 
 #include "vmm/storm/storm.h"
@@ -11,7 +12,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-double Round(double value, double unit) { return static_cast<double>(static_cast<int64_t>(value / unit + 0.5)) * unit; }
+// To a number of decimals given as a power of ten: nobody needs sixteen digits.
+double Round(double value, double power) { return std::round(value * power) / power; }
 
 // As text: readers that take numbers for doubles would round them.
 std::string Hex(uint64_t value) {
@@ -26,7 +28,7 @@ Json Phase(const StormQuantiles& q) { return {{"p50", q.p50}, {"p99", q.p99}}; }
 
 Json Ratio(uint64_t whole, uint64_t part) {
   if (part == 0) return nullptr;
-  return Round(static_cast<double>(whole) / static_cast<double>(part), 0.001);
+  return Round(static_cast<double>(whole) / static_cast<double>(part), 1e3);
 }
 
 }  // namespace
@@ -37,7 +39,7 @@ Json StormResultToJson(const StormResult& result) {
   Json json;
   json["engine"] = ToString(options.engine);
   json["seed"] = options.seed;
-  json["seconds"] = Round(result.seconds, 0.001);
+  json["seconds"] = Round(result.seconds, 1e3);
   json["ok"] = result.Clean();
   if (!result.failure.empty()) json["failure"] = result.failure;
   json["options"] = {{"vcpus", options.vcpus},
@@ -51,7 +53,7 @@ Json StormResultToJson(const StormResult& result) {
                      {"fault_around", options.fault_around}};
   json["faults"] = result.faults.faults;
   json["faults_per_second"] =
-      result.seconds > 0 ? Round(static_cast<double>(result.faults.faults) / result.seconds, 0.1) : 0.0;
+      result.seconds > 0 ? Round(static_cast<double>(result.faults.faults) / result.seconds, 10) : 0.0;
   json["pages"] = result.faults.pages;
   json["latency_ns"] = Latency(result.latency);
   json["guest_latency_ns"] = Latency(result.guest_latency);
@@ -75,7 +77,7 @@ Json StormResultToJson(const StormResult& result) {
   json["revoked"] = result.faults.revoked;
   json["tables"] = {{"allocated", result.tables.allocated}, {"recycled", result.tables.recycled},
                     {"freed", result.tables.freed},         {"live", result.tables.live},
-                    {"limbo", result.tables.limbo},         {"recycled_share", Round(result.recycled_share, 0.0001)}};
+                    {"limbo", result.tables.limbo},         {"recycled_share", Round(result.recycled_share, 1e4)}};
   json["unplugged_accesses"] = result.unplugged_accesses;
   json["host_bytes"] = {{"plugged", result.host_plugged.value}, {"charged", result.host_charged.value}};
   json["quiet_points"] = result.quiet_points;

@@ -51,6 +51,14 @@ bool SoftSlots::AnyInside(unsigned slot) const noexcept {
   return false;
 }
 
+Bytes SoftSlots::mapped_bytes() const noexcept {
+  Bytes sum;
+  for (unsigned slot = 0; slot < plan_.slots; ++slot) {
+    if (slots_[slot].hva.load(std::memory_order_relaxed) != 0) sum += plan_.slot_size;
+  }
+  return sum;
+}
+
 uint64_t SoftSlots::Enter(unsigned reader, unsigned slot) noexcept {
   readers_[reader].inside.store(slot + 1, std::memory_order_seq_cst);
   return slots_[slot].hva.load(std::memory_order_seq_cst);

@@ -31,6 +31,8 @@ class SoftSlots final : public RegionListener {
   // Grows with each end of a revocation of the slot. To be sampled before Enter.
   uint64_t generation(unsigned slot) const noexcept { return slots_[slot].generation.load(std::memory_order_acquire); }
 
+  Bytes mapped_bytes() const noexcept;
+
   // Begins an access of vCPU `reader` to `slot`: where its memory starts in this process, or 0 if there is
   // none. Leave follows either way.
   uint64_t Enter(unsigned reader, unsigned slot) noexcept;

@@ -1,6 +1,7 @@
 // RunStorm: puts the parts together, watches over them while they run, and does the last checks.
 #include "vmm/storm/storm.h"
 
+#include <future>
 #include <memory>
 #include <random>
 #include <thread>
@@ -25,6 +26,7 @@ using std::chrono::nanoseconds;
 
 constexpr milliseconds kWatchInterval{50};
 constexpr milliseconds kProgressInterval{200};
+constexpr std::chrono::seconds kSlowestSource{10};
 constexpr unsigned kMaxSamples = 600;
 
 StormQuantiles Quantiles(const LatencyHistogram& histogram) {
@@ -38,11 +40,20 @@ uint64_t ChooseSeed(uint64_t wanted) {
 }
 
 // How long the source takes for a page: what a fault may have to wait for it.
-nanoseconds MeasureSource(PageSource& source) {
-  if (!source.may_block()) return nanoseconds(0);
-  std::vector<std::byte> page(kPageSize.value);
+nanoseconds MeasureSource(const std::shared_ptr<PageSource>& source) {
+  if (!source->may_block()) return nanoseconds(0);
   const auto begun = Clock::now();
-  if (const int error = source.Read(Bytes(0), page); error != 0) {
+  // On a thread of its own, which is left behind if the source takes for ever.
+  std::packaged_task<int()> read([source] {
+    std::vector<std::byte> page(kPageSize.value);
+    return source->Read(Bytes(0), page);
+  });
+  std::future<int> result = read.get_future();
+  std::thread(std::move(read)).detach();
+  if (result.wait_for(kSlowestSource) != std::future_status::ready) {
+    throw Error("the storm's page source needs more than 10 s for a page: choose a faster --source");
+  }
+  if (const int error = result.get(); error != 0) {
     throw Error("the storm's page source cannot be read (" + ErrnoText(-error) + "): choose another --source");
   }
   return Clock::now() - begun;
@@ -74,7 +85,7 @@ class Storm {
         charge_(host) {
     options_.seed = ChooseSeed(options.seed);
     // A fault may queue behind one of each other vCPU at the source.
-    patience_ = options.stuck_after + MeasureSource(*source_) * (plan_.vcpus + 2);
+    patience_ = options.stuck_after + MeasureSource(source_) * (plan_.vcpus + 2);
     engine_ = options.engine == StormEngineKind::kKvm ? MakeKvmEngine(host, plan_) : MakeThreadsEngine(plan_);
     listener_ = std::make_unique<TrackingListener>(engine_->listener(), plan_);
     GuestMemoryOptions memory_options;
@@ -83,8 +94,9 @@ class Storm {
     memory_->SetFailureHandler([this](const GuestMemory::FaultFailure& failure) { OnFaultFailure(failure); });
     control_ = std::make_unique<ControlBlock>(engine_->Prepare(*memory_), plan_, options.pattern, options_.seed,
                                               from_file_ ? InitialWords(*source_, plan_) : std::vector<uint64_t>());
-    churn_ = std::make_unique<Churn>(Churn::Parts{memory_.get(), listener_.get(), control_.get(), &charge_, source_},
-                                     plan_, options_, patience_);
+    churn_ = std::make_unique<Churn>(
+        Churn::Parts{memory_.get(), engine_.get(), listener_.get(), control_.get(), &charge_, source_}, plan_, options_,
+        patience_);
   }
   ~Storm() {
     control_->Stop();
@@ -121,6 +133,7 @@ class Storm {
   std::unique_ptr<Churn> churn_;
 
   bool hung_ = false;
+  std::atomic<bool> fault_failed_{false};
   Clock::time_point started_;
   nanoseconds ran_{};
   StormViolations violations_;
@@ -154,6 +167,7 @@ std::string Storm::FirstFailure() const {
 }
 
 void Storm::OnFaultFailure(const GuestMemory::FaultFailure& failure) {
+  fault_failed_.store(true, std::memory_order_release);
   Fail(failure.host ? "the host could not give the storm a page (" + ErrnoText(failure.error) +
                           "): take fewer or smaller regions"
                     : "the storm's page source failed (" + ErrnoText(failure.error) + "): choose another --source");
@@ -221,6 +235,14 @@ void Storm::Finish() {
          std::to_string(std::chrono::duration_cast<std::chrono::seconds>(patience_).count()) + " s");
   }
   control_->Stop();
+  if (!hung_ && fault_failed_.load(std::memory_order_acquire)) {
+    // vCPUs wait for pages that do not come; without their memory they get away.
+    try {
+      churn_->UnplugAll();
+    } catch (const Error& e) {
+      Fail(e.what());
+    }
+  }
   if (!engine_->Stop(Clock::now() + (hung_ ? nanoseconds(milliseconds(500)) : patience_))) {
     hung_ = true;
     violations_.stuck_vcpus = std::max<uint64_t>(violations_.stuck_vcpus, 1);
@@ -299,8 +321,11 @@ StormResult RunStorm(Host& host, const StormOptions& options) {
   auto storm = std::make_unique<Storm>(host, options);
   storm->Run();
   StormResult result = storm->Result();
-  // Threads that hang still use what they were given: it has to outlive them.
-  if (storm->Abandoned()) static_cast<void>(storm.release());  // NOLINT(bugprone-unused-return-value)
+  if (storm->Abandoned()) {
+    // Threads that hang still use what they were given: it has to outlive them.
+    static auto* const abandoned = new std::vector<std::unique_ptr<Storm>>;
+    abandoned->push_back(std::move(storm));
+  }
   return result;
 }
 

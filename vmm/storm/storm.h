@@ -2,7 +2,7 @@
 // them, and the books are checked. It is the product's proof of itself, run by `faultline storm`.
 #pragma once
 
-#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -69,8 +69,8 @@ struct StormOptions {
   std::chrono::nanoseconds stuck_after = std::chrono::seconds(5);
   // Called about five times a second from the thread in RunStorm; may be empty.
   std::function<void(const StormProgress&)> progress;
-  // Set from a signal handler (or another thread) to end the storm early; null: it runs its time.
-  const volatile bool* interrupted = nullptr;
+  // Set, from a signal handler or any thread, to end the storm early; null: it runs its time.
+  const std::atomic<bool>* interrupted = nullptr;
 };
 
 struct StormQuantiles {
@@ -131,7 +131,7 @@ struct StormResult {
   StormQuantiles revoke, slot_delete, scan, discard;  // phases of an unplug
   StormQuantiles replug;
   TableTotals tables;         // when the storm ended, before everything was unplugged for the last checks
-  double recycled_share = 0;  // of the tables linked in re-plugged regions, those taken back from limbo
+  double recycled_share = 0;  // of all tables ever linked, those taken back from limbo
   uint64_t unplugged_accesses = 0;
   Bytes host_plugged, host_charged;  // at the last quiet point
   uint64_t quiet_points = 0;

@@ -63,6 +63,7 @@ class ThreadsEngine final : public StormEngine {
   }
   void Release(GuestMemory& /*memory*/) override {}
 
+  Bytes mapped_bytes() const override { return slots_.mapped_bytes(); }
   uint64_t unplugged_accesses() const override {
     uint64_t sum = 0;
     for (const Thread& vcpu : vcpus_) sum += vcpu.unplugged.value();

@@ -28,11 +28,6 @@ class TrackingListener final : public RegionListener {
 
   // Empty when nothing is plugged there.
   HvaRange Where(unsigned slot) const { return hva_[slot]; }
-  Bytes mapped_bytes() const {
-    Bytes sum;
-    for (const HvaRange& range : hva_) sum += range.size;
-    return sum;
-  }
 
  private:
   RegionListener* next_;

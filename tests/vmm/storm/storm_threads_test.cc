@@ -1,8 +1,12 @@
+#include <gmock/gmock.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <fstream>
 
 #include "guestmem/error.h"
+#include "tests/guestmem/failing_host.h"
 #include "tests/vmm/storm/short_storm.h"
 
 namespace faultline {
@@ -82,7 +86,7 @@ TEST(ThreadsStorm, UsesTheSeedItIsGiven) {
 }
 
 TEST(ThreadsStorm, EndsEarlyWhenInterrupted) {
-  volatile bool interrupted = false;
+  std::atomic<bool> interrupted{false};
   StormOptions options = Threads();
   options.duration = std::chrono::hours(1);
   options.interrupted = &interrupted;
@@ -102,6 +106,17 @@ TEST(ThreadsStorm, SaysThatASourceFileIsMissing) {
   StormOptions options = Threads();
   options.source = "file:/nonexistent/file";
   EXPECT_THROW(RunStorm(Host::System(), options), Error);
+}
+
+TEST(ThreadsStorm, SaysWhyWhenTheHostHasNoMoreMemory) {
+  FailingHost host;
+  host.Arm(200, ENOMEM, Ioctls(UFFDIO_COPY), ~uint64_t{0} / 2);
+  StormOptions options = Threads();
+  options.duration = std::chrono::hours(1);
+  const StormResult result = RunStorm(host, options);
+  EXPECT_THAT(result.failure, testing::HasSubstr("the host could not give the storm a page"));
+  EXPECT_EQ(result.violations.Total(), 0U) << StormSummary(result);
+  EXPECT_FALSE(result.Clean());
 }
 
 }  // namespace
