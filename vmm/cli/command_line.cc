@@ -50,13 +50,56 @@ class CliOptions final : public OptionList {
   CLI::App& app_;
 };
 
-// Help in the shape of other tools' help: no clutter of types, and examples left as they are written.
+std::string FullName(const CLI::App* app) {
+  std::string name = app->get_name();
+  while ((app = app->get_parent()) != nullptr) name = app->get_name() + " " + name;
+  return name;
+}
+
+// `text` with a newline for the blank before each word that would pass `width` columns.
+std::string Wrapped(std::string text, size_t width) {
+  size_t line = 0;
+  for (size_t blank = text.find(' '); blank != std::string::npos; blank = text.find(' ', blank + 1)) {
+    const size_t word_end = std::min(text.find(' ', blank + 1), text.size());
+    if (word_end - line <= width) continue;
+    text[blank] = '\n';
+    line = blank + 1;
+  }
+  return text;
+}
+
+// Help in the shape of other tools' help: no clutter of types, the usage as one would type it.
 class HelpText final : public CLI::Formatter {
  public:
-  HelpText() { column_width(30); }
+  HelpText() { column_width(kNameColumns); }
+
   std::string make_option_opts(const CLI::Option* option) const override {
     return option->get_type_name().empty() ? "" : " " + option->get_type_name();
   }
+  std::string make_option_desc(const CLI::Option* option) const override {
+    return Wrapped(option->get_description(), kTextColumns);
+  }
+  std::string make_usage(const CLI::App* app, std::string /*name*/) const override {
+    std::string usage = "\nUsage: " + FullName(app);
+    for (const CLI::Option* option : app->get_options()) {
+      if (option->get_positional()) usage += " " + option->get_name();
+    }
+    if (!app->get_subcommands([](const CLI::App*) { return true; }).empty()) usage += " COMMAND";
+    return usage + " [OPTIONS]\n";
+  }
+  std::string make_positionals(const CLI::App* app) const override {
+    return make_group("Arguments", true, app->get_options([](const CLI::Option* o) { return o->get_positional(); }));
+  }
+  std::string make_subcommands(const CLI::App* app, CLI::AppFormatMode mode) const override {
+    std::string text = CLI::Formatter::make_subcommands(app, mode);
+    constexpr std::string_view kTheirs = "Subcommands:";
+    if (const auto at = text.find(kTheirs); at != std::string::npos) text.replace(at, kTheirs.size(), "Commands:");
+    return text;
+  }
+
+ private:
+  static constexpr size_t kNameColumns = 30;
+  static constexpr size_t kTextColumns = 84;
 };
 
 struct Chosen {
@@ -71,8 +114,15 @@ bool MayMean(const SubcommandEntry& entry, std::span<const std::string> words) {
   return words.size() > 1 && words[0] == entry.group && words[1] == entry.name;
 }
 
-// One line, whatever the library put in.
+bool IsCommand(std::string_view word) {
+  return std::ranges::any_of(Subcommands(),
+                             [&](const auto& e) { return word == (e.group.empty() ? e.name : e.group); });
+}
+
+// One line of bearable length, whatever the library and the user put in.
 std::string OneSentence(std::string text) {
+  constexpr size_t kLongest = 160;
+  if (text.size() > kLongest) text = text.substr(0, kLongest) + "…";
   std::ranges::replace(text, '\n', ' ');
   while (!text.empty() && (text.back() == ' ' || text.back() == '.')) text.pop_back();
   return text;
@@ -93,6 +143,9 @@ int ParseAndRun(std::span<const std::string> arguments) {
   bool version = false;
   app.add_flag("--version", version, "Show the version");
 
+  if (!arguments.empty() && !arguments[0].starts_with('-') && !IsCommand(arguments[0])) {
+    return Fail(kExitUsage, "There is no command " + OneSentence("'" + arguments[0]) + "'; see `faultline --help`");
+  }
   std::map<std::string_view, CLI::App*> groups;
   std::vector<Chosen> chosen;
   for (const SubcommandEntry& entry : Subcommands()) {
@@ -122,10 +175,7 @@ int ParseAndRun(std::span<const std::string> arguments) {
     return kExitOk;
   } catch (const CLI::ParseError& e) {
     while (!said->get_subcommands().empty()) said = said->get_subcommands().front();
-    std::string command;
-    for (CLI::App* a = said; a != nullptr; a = a->get_parent())
-      command = a->get_name() + (command.empty() ? "" : " ") + command;
-    return Fail(kExitUsage, OneSentence(e.what()) + "; see `" + command + " --help`");
+    return Fail(kExitUsage, OneSentence(e.what()) + "; see `" + FullName(said) + " --help`");
   }
   if (version) {
     Print(std::string("faultline ") + kVersion + "\n");

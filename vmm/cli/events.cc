@@ -26,6 +26,13 @@ std::string Clock(const json& timestamp) {
 
 bool IsAddress(const std::string& key) { return key == "addr" || key == "gpa" || key == "rip"; }
 
+// A word stays as it is, a sentence keeps its quotes.
+std::string ValueText(const std::string& key, const json& value) {
+  if (value.is_number_unsigned() && IsAddress(key)) return Hex(value.get<uint64_t>());
+  if (value.is_string() && value.get_ref<const std::string&>().find(' ') == std::string::npos) return value;
+  return ToText(value);
+}
+
 // "key=value" for each member, nested ones with a dotted key.
 void Append(std::string& line, const std::string& prefix, const json& data) {
   for (const auto& [key, value] : data.items()) {
@@ -35,7 +42,7 @@ void Append(std::string& line, const std::string& prefix, const json& data) {
     }
     if (value.is_string() && value.get_ref<const std::string&>().empty()) continue;
     line += "  " + prefix + key + "=";
-    line += IsAddress(key) && value.is_number_unsigned() ? Hex(value.get<uint64_t>()) : ToText(value);
+    line += ValueText(key, value);
   }
 }
 

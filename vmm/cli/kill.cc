@@ -39,14 +39,16 @@ class Kill final : public Subcommand {
     if (!process && errno != ESRCH) throw Error("VM '" + vm_ + "' cannot be watched (" + ErrnoText(errno) + ")");
     // Still the holder of the name, so the descriptor is of the right process.
     if (!process || FindVm(directory, vm_).pid != vm.pid) return Answer(false);
+    bool asked = false;
     try {
       const auto deadline = QmpClient::Clock::now() + kPatience;
       QmpClient(vm.socket_path, vm_, deadline).Execute("quit", json::object(), deadline);
+      asked = true;
     } catch (const Error&) {
       // It will not do so itself: below, the kernel does.
     }
-    if (Ended(process.get())) return Answer(false);
-    if (syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) != 0 || !Ended(process.get())) {
+    if (Ended(process.get(), asked ? kPatience : std::chrono::milliseconds(0))) return Answer(false);
+    if (syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) != 0 || !Ended(process.get(), kPatience)) {
       throw Error("VM '" + vm_ + "' (pid " + std::to_string(vm.pid) + ") cannot be killed (" + ErrnoText(errno) + ")");
     }
     RunningVms(directory);  // clears away what it left
@@ -54,9 +56,9 @@ class Kill final : public Subcommand {
   }
 
  private:
-  static bool Ended(int process) {
+  static bool Ended(int process, std::chrono::milliseconds patience) {
     pollfd fd{process, POLLIN, 0};
-    return poll(&fd, 1, static_cast<int>(kPatience.count())) == 1;
+    return poll(&fd, 1, static_cast<int>(patience.count())) == 1;
   }
 
   int Answer(bool by_force) const {

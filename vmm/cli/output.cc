@@ -52,7 +52,13 @@ void PrintJson(const nlohmann::json& value) {
   Print(value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
-void PrintError(std::string_view sentence) { WriteAll(STDERR_FILENO, "faultline: " + OneLine(sentence) + "\n"); }
+void PrintError(std::string_view sentence) {
+  std::string line = OneLine(sentence);
+  // After "faultline: " a sentence goes on in lower case, but "VM" and the like stay as they are.
+  const auto is_capital = [&](size_t i) { return i < line.size() && line[i] >= 'A' && line[i] <= 'Z'; };
+  if (is_capital(0) && !is_capital(1)) line[0] = static_cast<char>(line[0] - 'A' + 'a');
+  WriteAll(STDERR_FILENO, "faultline: " + line + "\n");
+}
 
 void PrintRemark(std::string_view sentence) { WriteAll(STDERR_FILENO, OneLine(sentence) + "\n"); }
 

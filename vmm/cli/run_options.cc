@@ -10,8 +10,7 @@ namespace faultline {
 void RunOptionTexts::Describe(OptionList& options) {
   options.Option("--name", "NAME", &name_, "What other commands call the VM; vm1, vm2, … by default");
   options.Option("--cpus", "N", &cpus_, "vCPUs, 1 to 256; 1 by default");
-  options.Option("--memory", "SIZE[,KEY=VALUE…]", &memory_,
-                 "Memory at boot and room for more, see below; 256M by default");
+  options.Option("--memory", "SIZE[,...]", &memory_, "Memory at boot and room for more, see below; 256M by default");
   options.Option("--console", "WHERE", &console_, "The guest's console: stdio (default), pty, socket:PATH or none");
   options.Option("--on-unplugged-access", "POLICY", &policy_,
                  "What a guest meets where memory was taken away by force: ones (default: reads give all ones), stop "

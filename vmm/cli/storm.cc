@@ -13,7 +13,8 @@ namespace {
 class Storm final : public Subcommand {
  public:
   void Describe(OptionList& options) override {
-    options.Option("--engine", "kvm|threads", &engine_, "vCPUs of a VM (default), or host threads, without /dev/kvm");
+    options.Option("--engine", "NAME", &engine_,
+                   "kvm (default), or threads: host threads stand in for vCPUs, without /dev/kvm");
     options.Option("--vcpus", "N", &vcpus_, "vCPUs that touch memory; 4 by default");
     options.Option("--regions", "N", &regions_, "Regions that come and go; 8 by default");
     options.Option("--region-size", "SIZE", &region_size_, "Size of each, a multiple of 2M; 64M by default");

@@ -35,8 +35,10 @@ std::string Arguments::String(const std::string& key) {
 std::optional<uint64_t> Arguments::OptionalUnsigned(const std::string& key) {
   const nlohmann::json* value = Find(key);
   if (value == nullptr) return std::nullopt;
-  // A literal below zero parses as signed, one with a fraction or beyond 2^64 as a float.
-  if (!value->is_number_unsigned()) WrongType(key, "uint64");
+  // One with a fraction, or beyond 2^64, parses as a float.
+  if (!value->is_number_integer() || (!value->is_number_unsigned() && value->get<int64_t>() < 0)) {
+    WrongType(key, "uint64");
+  }
   return value->get<uint64_t>();
 }
 

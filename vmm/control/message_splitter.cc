@@ -40,6 +40,7 @@ MessageSplitter::Item MessageSplitter::Break(Kind kind) {
 std::optional<MessageSplitter::Item> MessageSplitter::Next() {
   while (state_ != State::kBroken && scanned_ < buffer_.size()) {
     const char c = buffer_[scanned_++];
+    if (state_ != State::kBetween && scanned_ - consumed_ > limits_.bytes) return Break(Kind::kTooLong);
     switch (state_) {
       case State::kBetween:
         consumed_ = scanned_ - 1;
@@ -78,7 +79,6 @@ std::optional<MessageSplitter::Item> MessageSplitter::Next() {
       case State::kBroken:
         break;
     }
-    if (scanned_ - consumed_ > limits_.bytes) return Break(Kind::kTooLong);
   }
   return std::nullopt;
 }

@@ -37,7 +37,7 @@ nlohmann::json QueryMemorySizeSummary(const nlohmann::json& arguments, VmControl
 // All there is to know about the VM, in one object.
 nlohmann::json FaultlineInfo(const nlohmann::json& arguments, VmControl& vm);
 // {size, id?, slot?, addr?, backing?}: object-add and device_add in one, all or nothing; without an id it
-// picks the lowest free dimmN. Returns the device as FaultlineMemoryDevices shows it.
+// takes dimmN for slot N. Returns the device as FaultlineMemoryDevices shows it.
 nlohmann::json FaultlineMemoryPlug(const nlohmann::json& arguments, VmControl& vm);
 // {id, force?, timeout-ms?}: returns once the request is valid; X_FAULTLINE_MEMORY_UNPLUG tells the outcome.
 nlohmann::json FaultlineMemoryUnplug(const nlohmann::json& arguments, VmControl& vm);

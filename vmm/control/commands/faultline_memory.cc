@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
 
 #include "vmm/control/arguments.h"
 #include "vmm/control/commands/commands.h"
@@ -25,12 +27,19 @@ json Describe(const MemoryDeviceInfo& d) {
           {"unplugging", d.unplugging}};
 }
 
-std::string LowestFreeId(const VmControl& vm) {
-  const auto devices = vm.MemoryDevices();
-  for (unsigned n = 0;; ++n) {
-    std::string id = "dimm" + std::to_string(n);
-    if (std::none_of(devices.begin(), devices.end(), [&](const auto& d) { return d.id == id; })) return id;
-  }
+// "dimmN" for slot N, which is also what the built-in guest calls it; another N when that name is taken.
+std::string DefaultId(const std::vector<MemoryDeviceInfo>& devices, std::optional<unsigned> slot) {
+  const auto slot_taken = [&](unsigned n) {
+    return std::ranges::find(devices, n, &MemoryDeviceInfo::slot) != devices.end();
+  };
+  const auto id_taken = [&](const std::string& id) {
+    return std::ranges::find(devices, id, &MemoryDeviceInfo::id) != devices.end();
+  };
+  unsigned n = slot.value_or(0);
+  while (!slot && slot_taken(n)) ++n;
+  std::string id = "dimm" + std::to_string(n);
+  for (n = 0; id_taken(id); ++n) id = "dimm" + std::to_string(n);
+  return id;
 }
 
 }  // namespace
@@ -46,7 +55,7 @@ json FaultlineMemoryPlug(const json& arguments, VmControl& vm) {
   if (const auto address = args.OptionalUnsigned("addr")) request.address = Gpa(*address);
   if (const auto backing = args.OptionalString("backing")) request.backing = ParseBackingSpec(*backing);
   args.Finish();
-  if (request.id.empty()) request.id = LowestFreeId(vm);
+  if (request.id.empty()) request.id = DefaultId(vm.MemoryDevices(), request.slot);
   return Describe(vm.PlugMemory(request));
 }
 

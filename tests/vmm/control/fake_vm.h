@@ -1,0 +1,78 @@
+// A VM that only remembers what it was told. For one thread, as VmControl is.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "guestmem/error.h"
+#include "vmm/control/vm_control.h"
+
+namespace faultline {
+
+class FakeVm final : public VmControl {
+ public:
+  FakeVm() {
+    config_.name = "fake";
+    config_.memory.boot = 256_MiB;
+    config_.memory.max = 4_GiB;
+    config_.memory.slots = 4;
+    surroundings_.console = "none";
+  }
+
+  const MachineConfig& config() const override { return config_; }
+  const Surroundings& surroundings() const override { return surroundings_; }
+  MachineStatus Status() const override {
+    MachineStatus status;
+    status.state = state;
+    status.pause_reason = pause_reason;
+    status.boot_memory = config_.memory.boot;
+    status.max_memory = config_.memory.max;
+    status.slots = config_.memory.slots;
+    for (const auto& d : devices) status.plugged_memory += d.gpa.size;
+    status.vcpus = {{0, 4711}, {1, 4712}};
+    return status;
+  }
+  std::vector<MemoryDeviceInfo> MemoryDevices() const override { return devices; }
+  void MergeFaultLatency(LatencyHistogram& into) const override { into.Record(1000); }
+
+  void Pause() override { state = RunState::kPaused; }
+  void Resume() override { state = RunState::kRunning; }
+  void RequestShutdown() override { ++shutdowns; }
+  void Quit() override { ++quits; }
+
+  MemoryDeviceInfo PlugMemory(const PlugRequest& request) override {
+    if (std::ranges::any_of(devices, [&](const auto& d) { return d.id == request.id; })) {
+      throw UsageError("a device named '" + request.id + "' is plugged already: choose another name");
+    }
+    if (request.size > 1_GiB) throw Error("the host has no memory for " + request.id + ": free some");
+    plugs.push_back(request);
+    MemoryDeviceInfo info;
+    info.id = request.id;
+    info.slot = request.slot.value_or(static_cast<unsigned>(devices.size()));
+    info.gpa = {request.address.value_or(Gpa(0x100000000 + devices.size() * (1_GiB).value)), request.size};
+    info.backing = request.backing.value_or(BackingSpec{});
+    devices.push_back(info);
+    return info;
+  }
+  void UnplugMemory(const UnplugRequest& request) override {
+    if (std::ranges::none_of(devices, [&](const auto& d) { return d.id == request.id; })) {
+      throw UsageError("no device named '" + request.id + "' is plugged");
+    }
+    unplugs.push_back(request);
+  }
+
+  RunState state = RunState::kRunning;
+  std::optional<PauseReason> pause_reason;
+  int shutdowns = 0;
+  int quits = 0;
+  std::vector<MemoryDeviceInfo> devices;
+  std::vector<PlugRequest> plugs;
+  std::vector<UnplugRequest> unplugs;
+
+ private:
+  MachineConfig config_;
+  Surroundings surroundings_;
+};
+
+}  // namespace faultline

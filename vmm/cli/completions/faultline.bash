@@ -1,0 +1,86 @@
+# Bash completion for faultline. Source it, or install it as
+# /usr/share/bash-completion/completions/faultline.
+
+_faultline_vms() {
+  faultline list 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
+_faultline_devices() {
+  faultline memory list "$1" 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
+_faultline() {
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+  local command=${COMP_WORDS[1]} first=2 options="" words=""
+  COMPREPLY=()
+
+  if [[ $COMP_CWORD -eq 1 ]]; then
+    words="run list info memory pause resume shutdown kill events storm version --help --version"
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+    return
+  fi
+  if [[ $command == memory ]]; then
+    if [[ $COMP_CWORD -eq 2 ]]; then
+      mapfile -t COMPREPLY < <(compgen -W "plug unplug list --help" -- "$cur")
+      return
+    fi
+    command="memory ${COMP_WORDS[2]}"
+    first=3
+  fi
+
+  case $prev in
+    --console) words="stdio pty socket: none" ;;
+    --on-unplugged-access) words="ones stop log" ;;
+    --log-level) words="debug info warning error off" ;;
+    --backing) words="anonymous memfd hugetlb file:" ;;
+    --engine) words="kvm threads" ;;
+    --pattern) words="random sequential hot same-leaf" ;;
+    --unplug) words="forced cooperative mixed" ;;
+    --source) words="zero file: delay:" ;;
+    --report)
+      mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+      return
+      ;;
+    --json)
+      if [[ $command == storm ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        return
+      fi
+      ;;
+    --name | --cpus | --memory | --id | --slot | --address | --timeout | --vcpus | --regions | --region-size | \
+      --duration | --churn | --fault-around | --seed)
+      return
+      ;;
+  esac
+  if [[ -n $words ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+    return
+  fi
+
+  case $command in
+    run) options="--name --cpus --memory --console --on-unplugged-access --paused --log-level --help" ;;
+    list | version) options="--json --help" ;;
+    info | pause | resume | kill | events | "memory list") options="--json --help" ;;
+    shutdown) options="--timeout --json --help" ;;
+    "memory plug") options="--id --slot --address --backing --json --help" ;;
+    "memory unplug") options="--force --timeout --json --help" ;;
+    storm)
+      options="--engine --vcpus --regions --region-size --duration --churn --pattern --unplug --source --fault-around"
+      options+=" --seed --report --json --help"
+      ;;
+  esac
+  if [[ $cur != -* ]]; then
+    case $command in
+      info | pause | resume | shutdown | kill | events | memory*)
+        if [[ $COMP_CWORD -eq $first ]]; then
+          words=$(_faultline_vms)
+        elif [[ $command == "memory unplug" && $COMP_CWORD -eq $((first + 1)) ]]; then
+          words=$(_faultline_devices "${COMP_WORDS[first]}")
+        fi
+        ;;
+    esac
+  fi
+  mapfile -t COMPREPLY < <(compgen -W "$words $options" -- "$cur")
+}
+
+complete -F _faultline faultline
