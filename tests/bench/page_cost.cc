@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
@@ -25,7 +26,7 @@ namespace {
 
 constexpr uint64_t kPage = kPageSize.value;
 
-enum class Filler { kPopulated, kKernel, kOnePage, kFaultline };
+enum class Filler { kPopulated, kKernel, kKernelHuge, kOnePage, kFaultline };
 
 struct Case {
   std::string group;  // cases of one group are printed together
@@ -39,26 +40,32 @@ struct Case {
   std::vector<double> ns_per_page = {};
 };
 
-// Anonymous memory in small pages for one run.
+// Anonymous memory for one run, on a huge page's boundary.
 class Window {
  public:
-  Window(uint64_t size, bool populate) : size_(size) {
-    void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED || madvise(memory, size, MADV_NOHUGEPAGE) != 0) {
+  enum class Pages { kSmall, kHuge, kSmallAndThere };
+
+  Window(uint64_t size, Pages pages) : mapped_size_(size + kLeafSpan.value) {
+    mapped_ = mmap(nullptr, mapped_size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* window = mapped_;
+    size_t space = mapped_size_;
+    if (mapped_ == MAP_FAILED || std::align(kLeafSpan.value, size, window, space) == nullptr ||
+        madvise(window, size, pages == Pages::kHuge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) != 0) {
       std::perror("mapping the window");
       std::exit(1);
     }
-    memory_ = static_cast<std::byte*>(memory);
-    for (uint64_t at = 0; populate && at < size; at += kPage) memory_[at] = std::byte{1};
+    memory_ = static_cast<std::byte*>(window);
+    for (uint64_t at = 0; pages == Pages::kSmallAndThere && at < size; at += kPage) memory_[at] = std::byte{1};
   }
-  ~Window() { munmap(memory_, size_); }
+  ~Window() { munmap(mapped_, mapped_size_); }
   Window(const Window&) = delete;
   Window& operator=(const Window&) = delete;
   std::byte* memory() const { return memory_; }
 
  private:
+  void* mapped_;
+  size_t mapped_size_;
   std::byte* memory_;
-  uint64_t size_;
 };
 
 // Gives each region of guest memory its place in the touching guest.
@@ -74,8 +81,16 @@ class WindowListener final : public RegionListener {
   TouchingGuest& guest_;
 };
 
+// On a machine that is itself a VM, free memory may not be backed by the outer host: whoever gets it first pays for
+// that. So before each run as much memory as it needs has just been used.
+void WarmHostMemory(uint64_t size) {
+  const Window huge(size, Window::Pages::kHuge);
+  for (uint64_t at = 0; at < size; at += kPage) huge.memory()[at] = std::byte{1};
+}
+
 void RunOnce(Case& c, TouchingGuest& guest, const std::vector<uint32_t>& order) {
   const uint64_t size = order.size() * kPage;
+  WarmHostMemory(2 * size);
   guest.SetCpu(c.vcpu_cpu);
   uint64_t ns = 0;
   if (c.filler == Filler::kFaultline) {
@@ -88,7 +103,9 @@ void RunOnce(Case& c, TouchingGuest& guest, const std::vector<uint32_t>& order) 
     ns = guest.Touch(order);
     memory.Unplug(id);
   } else {
-    const Window window(size, c.filler == Filler::kPopulated);
+    const Window window(size, c.filler == Filler::kPopulated    ? Window::Pages::kSmallAndThere
+                              : c.filler == Filler::kKernelHuge ? Window::Pages::kHuge
+                                                                : Window::Pages::kSmall);
     guest.Map(window.memory(), size);
     if (c.filler == Filler::kOnePage) {
       const OnePageHandler handler(window.memory(), size, c.handler_cpu);
@@ -117,6 +134,7 @@ std::vector<Case> MainCases() {
   };
   add("already populated", Filler::kPopulated);
   add("kernel demand-zero", Filler::kKernel);
+  add("kernel, huge pages", Filler::kKernelHuge);
   add("one-page handler", Filler::kOnePage);
   add("faultline", Filler::kFaultline);
   return cases;
