@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <functional>
 #include <map>
@@ -111,7 +112,7 @@ class FakeSlots final : public RegionListener {
   }
   std::vector<std::string> calls() const {
     MutexLock lock(mutex_);
-    return calls_;
+    return {calls_.begin(), calls_.begin() + static_cast<std::ptrdiff_t>(call_count_)};
   }
   HvaRange HostRangeAt(Gpa start) const {
     MutexLock lock(mutex_);
@@ -125,9 +126,9 @@ class FakeSlots final : public RegionListener {
     HvaRange hva;
   };
 
-  void Log(const char* call) {
+  void Log(const char* call) noexcept {
     MutexLock lock(mutex_);
-    calls_.emplace_back(call);
+    if (call_count_ < calls_.size()) calls_[call_count_++] = call;  // allocates nothing
   }
 
   SlotAccess Access(Gpa gpa, void* buffer, size_t size, bool write) {
@@ -168,7 +169,8 @@ class FakeSlots final : public RegionListener {
   unsigned revoking_ GUARDED_BY(mutex_) = 0;
   bool stuck_ GUARDED_BY(mutex_) = false;
   RegionId restored_ GUARDED_BY(mutex_);
-  std::vector<std::string> calls_ GUARDED_BY(mutex_);
+  std::array<const char*, 64> calls_ GUARDED_BY(mutex_){};  // the first ones
+  size_t call_count_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace faultline
