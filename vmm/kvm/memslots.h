@@ -8,12 +8,15 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <unordered_map>
 #include <vector>
 
 #include "guestmem/latency_histogram.h"
 #include "guestmem/listener.h"
 #include "guestmem/mutex.h"
+#include "vmm/kvm/update_nudger.h"
 #include "vmm/kvm/vm.h"
 
 namespace faultline {
@@ -22,6 +25,10 @@ class MemslotTable final : public RegionListener {
  public:
   // `vm` outlives the table.
   explicit MemslotTable(const KvmVm& vm);
+
+  // How to get the vCPUs out of KVM_RUN for a moment (see UpdateNudger). To be set before vCPUs run, and taken
+  // back with null before they are gone; not while a slot is being added or deleted.
+  void SetNudge(std::function<void()> nudge);
 
   // RegionListener. OnPlug adds a slot; OnUnmap deletes it, which waits for vCPUs inside KVM_RUN. A transient
   // refusal by the host (ENOMEM, EINTR, EAGAIN) is tried again a few times.
@@ -67,6 +74,7 @@ class MemslotTable final : public RegionListener {
   const unsigned max_slots_;
   std::atomic<uint64_t> generation_{0};
   std::atomic<bool> abandoned_{false};
+  std::unique_ptr<UpdateNudger> nudger_;
   LatencyHistogram delete_latency_;  // written under the control lock
 
   mutable RankedMutex<LockRank::kSlots> mutex_;

@@ -97,6 +97,11 @@ void VcpuThread::Resume() noexcept {
   changed_.NotifyAll();
 }
 
+void VcpuThread::Nudge() noexcept {
+  MutexLock lock(mutex_);
+  if (state_ == State::kRunning) pthread_kill(thread_.native_handle(), KickSignal());
+}
+
 void VcpuThread::WaitParked() noexcept {
   MutexLock lock(mutex_);
   // A resume in between ends the wait too: nobody is going to park then.

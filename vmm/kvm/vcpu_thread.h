@@ -37,6 +37,8 @@ class VcpuThread {
   void RequestStop() noexcept;
   // Lets it go on.
   void Resume() noexcept;
+  // Gets it out of KVM_RUN, to come back at once. Changes nothing for the guest.
+  void Nudge() noexcept;
 
   // Blocks until it runs no guest code, parked or finished, or was resumed meanwhile. Neither this nor the next
   // is for the vCPU's own thread.

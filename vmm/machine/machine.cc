@@ -66,6 +66,7 @@ class Machine::Impl {
     PlugBootMemory();
     AttachDevices();
     AddVcpus();
+    slots_.SetNudge([this] { run_.Nudge(); });
     memory_.SetFailureHandler([this](const GuestMemory::FaultFailure& failure) {
       run_.RequestPause(PauseReason::kIoError, FailureText(failure));
     });
@@ -75,6 +76,8 @@ class Machine::Impl {
     run_.Exit({ExitKind::kKilled, 0, "the VM was ended"});
     run_.WaitVcpusFinished();
     memory_.SetFailureHandler(nullptr);
+    devices_.Close();
+    slots_.SetNudge(nullptr);
     // The VM's end takes all slots at once.
     slots_.Abandon();
   }

@@ -18,7 +18,9 @@ PluggedMemory::PluggedMemory(GuestMemory& memory, const MemoryConfig& config, Gp
                              const MachineEventSink& sink)
     : memory_(&memory), idle_(&idle), sink_(&sink), registers_(config.slots, *this), table_(config, window) {}
 
-PluggedMemory::~PluggedMemory() {
+PluggedMemory::~PluggedMemory() { Close(); }
+
+void PluggedMemory::Close() {
   std::thread worker;
   {
     MutexLock lock(mutex_);

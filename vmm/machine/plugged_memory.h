@@ -36,6 +36,8 @@ class PluggedMemory final : private MemoryHotplugListener {
   MemoryDeviceInfo Plug(const PlugRequest& request) EXCLUDES(mutex_);
   void Unplug(const UnplugRequest& request, Machine::UnplugDone done) EXCLUDES(mutex_);
 
+  // Cancel, and blocks until the worker thread has ended: no plug or unplug is under way afterwards.
+  void Close() EXCLUDES(mutex_);
   // The machine has ended: what waits for the guest ends as kCancelled, further requests are UsageErrors.
   // Does not block.
   void Cancel() EXCLUDES(mutex_);

@@ -37,6 +37,11 @@ class RunControl {
   // False when it runs already. UsageError once exited.
   bool Resume();
 
+  // Gets every vCPU out of KVM_RUN, to come back at once. Does not wait.
+  void Nudge() {
+    for (const auto& vcpu : vcpus_) vcpu->Nudge();
+  }
+
   // Ends the machine: the first caller's status counts. For any thread. False when it had ended before.
   bool Exit(ExitStatus status);
   // Block until it has ended / until it has ended and no vCPU thread runs any more.

@@ -220,6 +220,22 @@ TEST_F(MachineMemoryTest, UnplugDoesNotWaitForASourceThatAVcpuWaitsFor) {
   source->open.notify_all();
 }
 
+TEST_F(MachineMemoryTest, PlugAndUnplugDoNotWaitForAVcpuThatSleepsInOtherMemory) {
+  MachineUnderTest vm;
+  vm.Start();
+  vm.Plug("other", 64_MiB);
+  vm.WaitForConsole("plugged");
+  const auto source = std::make_shared<GatedSource>();
+  vm.Plug("slow", 64_MiB, source);
+  while (!source->asked) std::this_thread::yield();
+  EXPECT_EQ(vm.Unplug("other", /*force=*/true).outcome, UnplugOutcome::kDone);
+  vm.Plug("another", 64_MiB);
+  EXPECT_EQ(vm.machine->Status().state, RunState::kRunning);
+  source->open = true;
+  source->open.notify_all();
+  EXPECT_TRUE(vm.WaitForConsole("plugged"));
+}
+
 TEST_F(MachineMemoryTest, AMachineWhoseVcpuWaitsForASourceIsPausedAndStopped) {
   MachineUnderTest vm;
   vm.Start();
