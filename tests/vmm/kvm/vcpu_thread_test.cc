@@ -198,6 +198,25 @@ TEST_F(VcpuThreadTest, PausesBetweenManyExitsLoseNoneOfThem) {
   }
 }
 
+TEST_F(VcpuThreadTest, NudgesChangeNothingForARunningGuestNorForAPausedOne) {
+  TinyVm vm(ask_ports_for_ever(), handler_);
+  vm.thread->Nudge();
+  vm.thread->Start();
+  for (int i = 0; i < 200; ++i) vm.thread->Nudge();
+  WaitUntilCounting(vm);
+  vm.thread->RequestPause();
+  vm.thread->WaitParked();
+  const uint64_t parked_at = vm.Counter();
+  EXPECT_LE(parked_at, handler_.ios().size());
+  EXPECT_GE(parked_at + 1, handler_.ios().size());
+  vm.thread->Nudge();
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  EXPECT_EQ(vm.Counter(), parked_at);
+  vm.thread->Resume();
+  WaitUntilCounting(vm);
+  EXPECT_TRUE(handler_.troubles().empty());
+}
+
 TEST_F(VcpuThreadTest, ATripleFaultEndsTheVcpuWithASentence) {
   TinyVm vm(execute_ud2(), handler_);
   vm.thread->Start();
