@@ -73,13 +73,19 @@ class RcuDomain {
    public:
     explicit ReadGuard(RcuDomain& domain) noexcept : domain_(domain) {
       RegisterThisThread();
+#ifdef FAULTLINE_TSAN
+      urcu_memb_read_lock();  // out of line: the sanitizer does not know the library's own barriers
+#else
       _urcu_memb_read_lock();
+#endif
     }
     ~ReadGuard() {
 #ifdef FAULTLINE_TSAN
       __tsan_release(&domain_.tsan_tag_);  // pairs with the acquire after synchronize_rcu
-#endif
+      urcu_memb_read_unlock();
+#else
       _urcu_memb_read_unlock();
+#endif
     }
     ReadGuard(const ReadGuard&) = delete;
     ReadGuard& operator=(const ReadGuard&) = delete;
