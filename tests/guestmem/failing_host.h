@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -99,8 +100,11 @@ class FailingHost final : public Host {
     return fired_;
   }
 
-  // Runs before each call, on the caller's thread, outside the lock. Set it while nobody calls.
-  void set_before(std::function<void(const HostCall&)> before) { before_ = std::move(before); }
+  // Runs before each call, on the caller's thread, outside the lock.
+  void set_before(std::function<void(const HostCall&)> before) {
+    MutexLock lock(mutex_);
+    before_ = std::make_shared<const std::function<void(const HostCall&)>>(std::move(before));
+  }
 
   // The books.
   size_t open_descriptors() const {
@@ -206,7 +210,12 @@ class FailingHost final : public Host {
   }
   // 0 to go on, or -errno.
   int Judge(const HostCall& call) noexcept {
-    if (before_) before_(call);
+    std::shared_ptr<const std::function<void(const HostCall&)>> before;
+    {
+      MutexLock lock(mutex_);
+      before = before_;
+    }
+    if (before) (*before)(call);
     MutexLock lock(mutex_);
     if (!filter_ || !filter_(call)) return 0;
     ++seen_;
@@ -216,9 +225,9 @@ class FailingHost final : public Host {
   }
 
   Host& inner_;
-  std::function<void(const HostCall&)> before_;
   std::atomic<unsigned long> makes_descriptor_{0};
   mutable OutsideLockOrder mutex_;
+  std::shared_ptr<const std::function<void(const HostCall&)>> before_ GUARDED_BY(mutex_);
   HostCallFilter filter_ GUARDED_BY(mutex_);
   uint64_t nth_ GUARDED_BY(mutex_) = 0;
   uint64_t times_ GUARDED_BY(mutex_) = 1;

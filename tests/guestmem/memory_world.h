@@ -43,14 +43,21 @@ class StepGate final : public ProtocolObserver {
     held_ = false;
     changed_.NotifyAll();
   }
-  // Set while nobody runs.
-  void set_action(std::function<void(ProtocolStep)> action) { action_ = std::move(action); }
+  void set_action(std::function<void(ProtocolStep)> action) {
+    MutexLock lock(mutex_);
+    action_ = action ? std::make_shared<const std::function<void(ProtocolStep)>>(std::move(action)) : nullptr;
+  }
   // How often `step` was taken.
   uint64_t count(ProtocolStep step) const { return counts_[static_cast<size_t>(step)].load(); }
 
   void At(ProtocolStep step, RegionId /*region*/) noexcept override {
     counts_[static_cast<size_t>(step)].fetch_add(1);
-    if (action_) action_(step);
+    std::shared_ptr<const std::function<void(ProtocolStep)>> action;
+    {
+      MutexLock lock(mutex_);
+      action = action_;
+    }
+    if (action) (*action)(step);
     MutexLock lock(mutex_);
     if (hold_at_ != static_cast<int>(step)) return;
     hold_at_ = -1;
@@ -60,13 +67,13 @@ class StepGate final : public ProtocolObserver {
   }
 
  private:
-  std::function<void(ProtocolStep)> action_;
   std::array<std::atomic<uint64_t>, 32> counts_{};
   // The observer is called with leaf locks held: a lock outside the project's order.
   mutable Mutex mutex_;
   mutable CondVar changed_;
   int hold_at_ GUARDED_BY(mutex_) = -1;
   bool held_ GUARDED_BY(mutex_) = false;
+  std::shared_ptr<const std::function<void(ProtocolStep)>> action_ GUARDED_BY(mutex_);
 };
 
 // Pages of the calling process that are resident in `range`.
