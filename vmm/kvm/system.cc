@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <string>
+#include <utility>
 
 #include "guestmem/error.h"
 
@@ -48,13 +49,19 @@ KvmSystem::KvmSystem(Host& host) : host_(&host) {
                 (run_size < 0 ? ErrnoText(-run_size) : "too small") + "): the KVM module is not usable");
   }
   run_size_ = Bytes(run_size);
+}
 
-  cpuid_ = std::make_unique<kvm::CpuidList>();
-  cpuid_->header.count = kvm::kMaxCpuidEntries;
-  if (const int rc = host.Ioctl(fd, kvm::kGetSupportedCpuid, cpuid_.get()); rc < 0) {
+const kvm::CpuidList& KvmSystem::SupportedCpuid() const {
+  MutexLock lock(mutex_);
+  if (cpuid_) return *cpuid_;
+  auto cpuid = std::make_unique<kvm::CpuidList>();
+  cpuid->header.count = kvm::kMaxCpuidEntries;
+  if (const int rc = host_->Ioctl(fd_.get(), kvm::kGetSupportedCpuid, cpuid.get()); rc < 0) {
     throw Error("/dev/kvm does not tell which CPU features it supports (" + ErrnoText(-rc) +
                 "): the KVM module is not usable");
   }
+  cpuid_ = std::move(cpuid);
+  return *cpuid_;
 }
 
 int KvmSystem::CheckExtension(unsigned capability) const noexcept {
@@ -62,11 +69,12 @@ int KvmSystem::CheckExtension(unsigned capability) const noexcept {
   return rc < 0 ? 0 : rc;
 }
 
-bool KvmSystem::has_gib_pages() const noexcept {
+bool KvmSystem::HasGibPages() const {
+  const kvm::CpuidList& cpuid = SupportedCpuid();
   constexpr uint32_t kExtendedFeatures = 0x80000001;
   constexpr uint32_t kPdpe1Gb = 1U << 26;  // in EDX
-  for (uint32_t i = 0; i < cpuid_->header.count; ++i) {
-    const kvm_cpuid_entry2& leaf = cpuid_->entries[i];
+  for (uint32_t i = 0; i < cpuid.header.count; ++i) {
+    const kvm_cpuid_entry2& leaf = cpuid.entries[i];
     if (leaf.function == kExtendedFeatures) return (leaf.edx & kPdpe1Gb) != 0;
   }
   return false;

@@ -1,11 +1,12 @@
 // /dev/kvm, opened: what this host's KVM offers, and the way to make VMs.
 //
-// Immutable after construction, so thread-safe. Nothing here blocks for long.
+// Thread-safe. Nothing here blocks for long.
 #pragma once
 
 #include <memory>
 
 #include "guestmem/host.h"
+#include "guestmem/mutex.h"
 #include "guestmem/types.h"
 #include "vmm/kvm/kvm_constants.h"
 
@@ -23,16 +24,19 @@ class KvmSystem {
   Bytes run_size() const { return run_size_; }
   // Throws Error.
   FileDescriptor CreateVm() const;
-  // The CPUID leaves that KVM can offer, read once (KVM API 4.46). Throws Error.
-  const kvm::CpuidList& SupportedCpuid() const { return *cpuid_; }
-  // True when guests may use 1 GiB pages.
-  bool has_gib_pages() const noexcept;
+  // The CPUID leaves that KVM can offer (KVM API 4.46), asked for once: that takes longer than most of a VM's
+  // set-up. Throws Error.
+  const kvm::CpuidList& SupportedCpuid() const EXCLUDES(mutex_);
+  // True when a guest that is given SupportedCpuid may use 1 GiB pages. Throws Error.
+  bool HasGibPages() const;
 
  private:
   Host* host_;
   FileDescriptor fd_;
   Bytes run_size_;
-  std::unique_ptr<kvm::CpuidList> cpuid_;
+
+  mutable Mutex mutex_;
+  mutable std::unique_ptr<kvm::CpuidList> cpuid_ GUARDED_BY(mutex_);  // constant once there
 };
 
 }  // namespace faultline

@@ -21,16 +21,16 @@ namespace {
 
 }  // namespace
 
-Vcpu::Vcpu(const KvmVm& vm, unsigned index) : vm_(&vm), index_(index), fd_(vm.CreateVcpu(index)) {
+Vcpu::Vcpu(const KvmVm& vm, unsigned index, VcpuFeatures features)
+    : vm_(&vm), index_(index), fd_(vm.CreateVcpu(index)) {
+  if (features == VcpuFeatures::kSupported) {
+    // KVM does not write to what it is given here; its interface just is not const.
+    const int rc = Ioctl(kvm::kSetCpuid2, const_cast<kvm::CpuidList*>(&vm.system().SupportedCpuid()));
+    if (rc < 0) ThrowVcpuError(index, "take the CPU features of", -rc);
+  }
   const int64_t at = vm.host().Mmap(0, vm.system().run_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), Bytes(0));
   if (at < 0) ThrowVcpuError(index, "share the state of", static_cast<int>(-at));
   run_ = static_cast<kvm_run*>(static_cast<void*>(ToPointer(Hva(static_cast<uint64_t>(at)))));
-  // KVM does not write to what it is given here; its interface just is not const.
-  const int rc = Ioctl(kvm::kSetCpuid2, const_cast<kvm::CpuidList*>(&vm.system().SupportedCpuid()));
-  if (rc < 0) {
-    vm.host().Munmap({ToHva(run_), vm.system().run_size()});
-    ThrowVcpuError(index, "take the CPU features of", -rc);
-  }
 }
 
 Vcpu::~Vcpu() { vm_->host().Munmap({ToHva(run_), vm_->system().run_size()}); }

@@ -14,10 +14,16 @@ namespace faultline {
 
 struct CpuEntry;  // vmm/builtin_guest/loader.h
 
+enum class VcpuFeatures : uint8_t {
+  kSupported,  // all that KVM can offer
+  kNone,       // no CPUID at all: quicker to set up; enough for 64-bit code that asks no questions, has at most
+               // 64 GiB of guest-physical addresses and no 1 GiB pages
+};
+
 class Vcpu {
  public:
   // Throws Error. `vm` outlives the vCPU.
-  Vcpu(const KvmVm& vm, unsigned index);
+  Vcpu(const KvmVm& vm, unsigned index, VcpuFeatures features = VcpuFeatures::kSupported);
   ~Vcpu();
   Vcpu(const Vcpu&) = delete;
   Vcpu& operator=(const Vcpu&) = delete;

@@ -1,5 +1,6 @@
 #include "vmm/machine/machine.h"
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -22,6 +23,9 @@
 
 namespace faultline {
 namespace {
+
+// A built-in guest whose memory ends below runs without CPUID, on 2 MiB pages.
+constexpr Gpa kSmallGuestEnd{(16_GiB).value};
 
 MachineConfig Checked(const MachineConfig& config) {
   Validate(config);
@@ -181,10 +185,13 @@ class Machine::Impl {
     if (layout_.high.size.value != 0) guest.boot_ram.push_back(layout_.high);
     guest.hotplug_window = layout_.window;
     guest.hotplug_slots = config_.memory.slots;
-    guest.gib_pages = system_.has_gib_pages();
+    // Asking for the CPU's features takes longer than the page tables of a few GiB do.
+    const bool small = std::max(layout_.high.end(), layout_.window.end()) <= kSmallGuestEnd;
+    guest.gib_pages = !small && system_.HasGibPages();
+    const VcpuFeatures features = small ? VcpuFeatures::kNone : VcpuFeatures::kSupported;
     const std::vector<CpuEntry> entries = LoadBuiltinGuest(memory_, guest);
     for (unsigned i = 0; i < config_.cpus; ++i) {
-      auto vcpu = std::make_unique<Vcpu>(vm_, i);
+      auto vcpu = std::make_unique<Vcpu>(vm_, i, features);
       vcpu->SetUserModeEntry(entries[i]);
       run_.AddVcpu(std::make_unique<VcpuThread>(std::move(vcpu), exits_, slots_));
     }

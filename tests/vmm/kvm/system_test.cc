@@ -36,12 +36,13 @@ TEST(KvmSystem, EveryFailingCallOfSetUpIsAnErrorAndLeaksNothing) {
   {
     host.Count(CallsOfThisThread());
     KvmSystem system(host);
+    system.SupportedCpuid();
     calls = host.seen();
   }
   ASSERT_GE(calls, 4u);
   for (uint64_t n = 1; n <= calls; ++n) {
     host.Arm(n, EIO, CallsOfThisThread());
-    EXPECT_THROW(KvmSystem system(host), Error) << "call " << n;
+    EXPECT_THROW(KvmSystem(host).SupportedCpuid(), Error) << "call " << n;
     EXPECT_EQ(host.fired(), 1u);
     EXPECT_EQ(host.open_descriptors(), 0u) << "call " << n;
   }

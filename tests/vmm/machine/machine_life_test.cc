@@ -134,6 +134,21 @@ TEST_F(MachineLifeTest, AMachineThatIsDestroyedWhileItWorksEndsInOrder) {
   EXPECT_EQ(vm.EventsOf<ExitedEvent>().size(), 1u);
 }
 
+TEST_F(MachineLifeTest, AGuestWithAVeryLargeWindowUsesMemoryAtItsEnd) {
+  MachineConfig config = MachineUnderTest::Config();
+  config.memory.max = 300_GiB;
+  MachineUnderTest vm(config);
+  vm.Start();
+  PlugRequest request;
+  request.id = "far";
+  request.size = 2_MiB;
+  request.address = MemoryLayout::For(config.memory).window.end() - 2_MiB;
+  vm.machine->PlugMemory(request);
+  vm.WaitForConsole("plugged");
+  vm.Type(Command("fill", {*request.address, 2_MiB}));
+  EXPECT_TRUE(vm.WaitForConsole("filled"));
+}
+
 TEST_F(MachineLifeTest, EveryVcpuIsListedWithItsThread) {
   MachineUnderTest vm(MachineUnderTest::Config(3));
   vm.Start();
