@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
@@ -69,6 +70,23 @@ TEST_F(ConsoleOf, PipesLosesNothingOfALongInput) {
   }
 }
 
+TEST_F(ConsoleOf, NoStandardDescriptorsAtAllDisturbsNothing) {
+  setenv("XDG_RUNTIME_DIR", place_.runtime_directory().c_str(), 1);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    for (const int fd : {0, 1, 2}) close(fd);
+    execl(FAULTLINE_PROGRAM, "faultline", "run", "--name", "bare", nullptr);
+    _exit(127);
+  }
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (place_.Run({"info", "bare"}).status != 0 && std::chrono::steady_clock::now() < deadline) usleep(1000);
+  EXPECT_EQ(place_.Json({"list"}).at(0).at("pid"), pid) << "the lock file holds the pid and nothing the guest printed";
+  EXPECT_EQ(place_.Run({"shutdown", "bare"}).status, 0);
+  int status = 0;
+  waitpid(pid, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 TEST_F(ConsoleOf, PtyIsAPseudoTerminalThatInfoNames) {
   Terminal vm(place_, {"run", "--name", "p", "--console", "pty"});
   vm.ReadUntil("its console is pty:");
@@ -110,7 +128,7 @@ TEST_F(ConsoleOf, SocketServesOneClientAtATimeAndKeepsWhatWasPrintedBefore) {
   EXPECT_NE(access(path.c_str(), F_OK), 0) << "the socket goes with the VM";
 }
 
-TEST_F(ConsoleOf, SocketTakesTheplaceOfAStaleOneAndOfNothingElse) {
+TEST_F(ConsoleOf, SocketTakesThePlaceOfAStaleOneAndOfNothingElse) {
   const std::string path = place_ / "console";
   {
     // A socket that nobody listens on any more.

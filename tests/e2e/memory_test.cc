@@ -203,6 +203,7 @@ TEST_F(MemoryOfAVm, ThatCannotBePluggedLeavesTheVmAsItWas) {
 }
 
 TEST_F(MemoryOfAVm, ThatTheHostRefusesIsReportedAndNothingChanges) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer cannot live with little address space";
   Start();
   rlimit old{};
   const rlimit tight{256UL << 20, RLIM_INFINITY};

@@ -24,6 +24,15 @@ inline constexpr std::chrono::seconds kPatience{60};
 
 bool HasKvm();
 
+// Sanitizers map terabytes and catch crashes themselves; the program is built as these tests are.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+inline constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 struct Answer {
   int status = -1;  // exit status, or 128 + signal
   std::string out;

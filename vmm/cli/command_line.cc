@@ -88,7 +88,8 @@ class HelpText final : public CLI::Formatter {
     return usage + " [OPTIONS]\n";
   }
   std::string make_positionals(const CLI::App* app) const override {
-    return make_group("Arguments", true, app->get_options([](const CLI::Option* o) { return o->get_positional(); }));
+    const auto arguments = app->get_options([](const CLI::Option* o) { return o->get_positional(); });
+    return arguments.empty() ? "" : make_group("Arguments", true, arguments);
   }
   std::string make_subcommands(const CLI::App* app, CLI::AppFormatMode mode) const override {
     std::string text = CLI::Formatter::make_subcommands(app, mode);
@@ -155,6 +156,7 @@ int ParseAndRun(std::span<const std::string> arguments) {
       if (group == nullptr) {
         group = app.add_subcommand(std::string(entry.group), "Plug, unplug and list the memory of a running VM");
         group->require_subcommand(0, 1);
+        group->footer("`faultline " + std::string(entry.group) + " COMMAND --help` tells more about each.");
       }
       parent = group;
     }

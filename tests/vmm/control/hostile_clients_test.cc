@@ -156,5 +156,27 @@ TEST(HostileClient, AThousandConnectionsAreRefusedClearlyAndLeaveTheFirstOnesSer
   }
 }
 
+TEST(HostileClient, RunningOutOfDescriptorsDelaysAClientAndLosesNone) {
+  MonitorHarness monitor;
+  RawClient first(monitor.socket_path());
+  ASSERT_TRUE(first.Negotiate());
+  rlimit old{};
+  getrlimit(RLIMIT_NOFILE, &old);
+  {
+    // The lowest free number is the next to be given out.
+    const int next = dup(0);
+    close(next);
+    RawClient late(monitor.socket_path(), [&] {
+      const rlimit none{static_cast<rlim_t>(next) + 1, old.rlim_max};
+      ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    });
+    ASSERT_TRUE(late.connected());
+    ASSERT_TRUE(first.Send(R"({"execute":"query-status"})"));
+    EXPECT_TRUE(first.Line()) << "those who are there are served meanwhile";
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
+    EXPECT_TRUE(late.Negotiate());
+  }
+}
+
 }  // namespace
 }  // namespace faultline

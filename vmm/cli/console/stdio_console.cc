@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <optional>
@@ -46,6 +47,17 @@ class StdioConsole final : public Console {
         vm_name_(std::move(vm_name)),
         own_output_(ReopenOutput()),
         writer_(loop, QueuedWriter::WhenFull::kWait) {
+    // Here and not in Start, so that every thread the machine makes inherits the blocked signals.
+    if (on_terminal_ && tcgetpgrp(STDIN_FILENO) == getpgrp()) {
+      suspend_.emplace(
+          loop_,
+          [this] {
+            if (terminal_) terminal_->Leave();
+          },
+          [this] {
+            if (terminal_) terminal_->Enter();
+          });
+    }
     writer_.Attach(own_output_ ? own_output_.get() : STDOUT_FILENO, !own_output_ && !IsRegularFile(STDOUT_FILENO));
   }
 
@@ -53,18 +65,20 @@ class StdioConsole final : public Console {
 
   std::string description() const override { return "stdio"; }
 
-  void Write(std::span<const std::byte> data) override { writer_.Write(data); }
+  void Write(std::span<const std::byte> data) override {
+    if (data.empty()) return;
+    at_line_start_.store(data.back() == std::byte{'\n'}, std::memory_order_relaxed);
+    writer_.Write(data);
+  }
 
   void Start(Guest guest) override {
     quit_ = std::move(guest.quit);
     feed_.emplace(loop_, std::move(guest.input), [this](bool on) { SetReading(on); });
-    // Reading a terminal that belongs to another job would stop this one.
-    if (isatty(STDIN_FILENO) == 1) {
-      if (tcgetpgrp(STDIN_FILENO) != getpgrp()) return;
+    if (on_terminal_) {
+      // Reading a terminal that belongs to another job would stop this one.
+      if (!suspend_) return;
       terminal_.emplace(STDIN_FILENO);
       terminal_->Enter();
-      suspend_.emplace(
-          loop_, [this] { terminal_->Leave(); }, [this] { terminal_->Enter(); });
       PrintRemark("VM '" + vm_name_ + "' is running; Ctrl-A x ends it, Ctrl-A h shows help");
     }
     SetReading(true);
@@ -72,6 +86,10 @@ class StdioConsole final : public Console {
 
   void Finish() override {
     SetReading(false);
+    // What the program or the shell prints next gets a line of its own.
+    if (terminal_ && !at_line_start_.load(std::memory_order_relaxed)) {
+      writer_.Write(std::as_bytes(std::span(std::string_view("\r\n"))));
+    }
     writer_.Finish(EventLoop::Clock::now() + std::chrono::seconds(1));
     suspend_.reset();
     terminal_.reset();
@@ -126,8 +144,10 @@ class StdioConsole final : public Console {
 
   EventLoop& loop_;
   const std::string vm_name_;
+  const bool on_terminal_ = isatty(STDIN_FILENO) == 1;
   FileDescriptor own_output_;
   QueuedWriter writer_;
+  std::atomic<bool> at_line_start_{true};
   std::function<void()> quit_;
   std::optional<InputFeed> feed_;
   EscapeFilter escapes_;
