@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "tests/vmm/storm/sample_result.h"
 #include "vmm/storm/storm.h"
@@ -29,13 +28,15 @@ class StormReport : public testing::Test {
 };
 
 TEST_F(StormReport, FetchesNothing) {
-  const std::string page = StormReportHtml(result_);
-  EXPECT_FALSE(std::regex_search(page, std::regex("(src|href)=")));
-  for (const char* word : {"@import", "url(", "fetch(", "XMLHttpRequest", "<link", "import("}) {
+  std::string page = StormReportHtml(result_);
+  // The one address is the name of SVG's namespace.
+  const std::string svg = "http://www.w3.org/2000/svg";
+  ASSERT_THAT(page, HasSubstr(svg));
+  page.erase(page.find(svg), svg.size());
+  for (const char* word :
+       {"http:", "https:", "src=", "href=", "@import", "url(", "fetch(", "XMLHttpRequest", "<link", "import("}) {
     EXPECT_THAT(page, Not(HasSubstr(word)));
   }
-  // The one address is the name of SVG's namespace.
-  EXPECT_FALSE(std::regex_search(page, std::regex("https?://(?!www\\.w3\\.org/2000/svg)")));
 }
 
 TEST_F(StormReport, IsOnePageInLightAndDark) {
