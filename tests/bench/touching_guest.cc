@@ -122,21 +122,19 @@ TouchingGuest::~TouchingGuest() {
   munmap(boot_, kBootSize);
 }
 
-void TouchingGuest::Map(void* memory, uint64_t size) {
+void TouchingGuest::SetSlot(uint32_t slot, uint64_t gpa, void* memory, uint64_t size) {
   kvm_userspace_memory_region region{};
-  region.slot = 1;
-  region.guest_phys_addr = kWindow;
+  region.slot = slot;
+  region.guest_phys_addr = gpa;
   region.memory_size = size;
   region.userspace_addr = reinterpret_cast<uintptr_t>(memory);
-  Checked(ioctl(vm_, KVM_SET_USER_MEMORY_REGION, &region), "mapping the window");
+  Checked(ioctl(vm_, KVM_SET_USER_MEMORY_REGION, &region), "changing a memslot");
 }
 
-void TouchingGuest::Unmap() {
-  kvm_userspace_memory_region region{};
-  region.slot = 1;
-  region.guest_phys_addr = kWindow;
-  Checked(ioctl(vm_, KVM_SET_USER_MEMORY_REGION, &region), "unmapping the window");
-}
+void TouchingGuest::Map(void* memory, uint64_t size) { SetSlot(1, kWindow, memory, size); }
+void TouchingGuest::Unmap() { SetSlot(1, kWindow, nullptr, 0); }
+void TouchingGuest::MapBeside(void* memory, uint64_t size) { SetSlot(2, kBeside, memory, size); }
+void TouchingGuest::UnmapBeside() { SetSlot(2, kBeside, nullptr, 0); }
 
 uint64_t TouchingGuest::Touch(std::span<const uint32_t> order) {
   if (order.size() > kMaxPages || order.size() < cpus_.size()) Fail("the page order does not fit");

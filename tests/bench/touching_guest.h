@@ -19,6 +19,7 @@ class TouchingGuest {
  public:
   static constexpr uint64_t kWindow = 1ULL << 30;  // guest-physical and guest-virtual
   static constexpr uint64_t kMaxWindow = 1ULL << 30;
+  static constexpr uint64_t kBeside = 8ULL << 30;                       // guest-physical only
   static constexpr uint64_t kMaxPages = 512 * 1024 / sizeof(uint32_t);  // of all vCPUs together, in one Touch
 
   // Prints why and exits with 1 when KVM cannot be had: a benchmark has nothing better to do.
@@ -30,6 +31,9 @@ class TouchingGuest {
   // Maps host memory at kWindow, in its own memslot; Unmap deletes the slot.
   void Map(void* memory, uint64_t size);
   void Unmap();
+  // Maps host memory at kBeside, which no vCPU touches, in another memslot.
+  void MapBeside(void* memory, uint64_t size);
+  void UnmapBeside();
 
   // Pins vCPU threads to this host CPU; -1 lets them float.
   void SetCpu(int cpu) { cpu_ = cpu; }
@@ -41,6 +45,8 @@ class TouchingGuest {
   std::vector<uint64_t> LastLatencies() const;
 
  private:
+  void SetSlot(uint32_t slot, uint64_t gpa, void* memory, uint64_t size);
+
   struct Cpu {
     int fd = -1;
     kvm_run* run = nullptr;
