@@ -155,5 +155,19 @@ TEST_F(LifeOfAVm, EventsFollowsUntilTheVmEnds) {
   EXPECT_EQ(event.at("data").at("kind"), "killed");
 }
 
+TEST_F(LifeOfAVm, EventsOfAVmThatVanishesEndInAnError) {
+  Terminal vm(place_, {"run", "--name", "a"});
+  vm.ReadUntil(kPrompt);
+  Terminal events(place_, {"events", "a"});
+  while (events.rest().find("RESUME") == std::string::npos) {
+    ASSERT_EQ(place_.Run({"pause", "a"}).status, 0);
+    ASSERT_EQ(place_.Run({"resume", "a"}).status, 0);
+    events.ReadNow();
+  }
+  vm.Signal(SIGKILL);
+  EXPECT_EQ(events.Wait(), 1);
+  EXPECT_THAT(events.rest(), HasSubstr("ended by force"));
+}
+
 }  // namespace
 }  // namespace faultline::e2e

@@ -59,13 +59,18 @@ class Events final : public Subcommand {
 
   int Run() override {
     const auto client = ConnectToVm(vm_);
+    bool ended = false;
     try {
       for (;;) {
         const auto event = client->NextEvent(QmpClient::Clock::now() + std::chrono::hours(1));
-        if (event) Show(*event);
+        if (!event) continue;
+        Show(*event);
+        ended = event->at("event").get_ref<const std::string&>() == "X_FAULTLINE_EXITED";
       }
     } catch (const VmGone&) {
-      return 0;
+      if (ended) return 0;
+      throw Error("VM '" + vm_ +
+                  "' closed the connection: it was ended by force, or these events were read too slowly");
     }
   }
 

@@ -36,6 +36,11 @@ class Info final : public Subcommand {
     std::string status = info.at("status");
     if (info.contains("pause-reason")) status += " (" + info.at("pause-reason").get<std::string>() + ")";
     const std::string slots = Number(memory.at("slots-used")) + " of " + Number(memory.at("slots")) + " slots";
+    // Faults that the monitor brought upon itself while it loaded the guest have no latency to speak of.
+    const std::string latency_text = latency.at("max").get<uint64_t>() == 0
+                                         ? ""
+                                         : "; p50 " + Time(latency.at("p50")) + ", p99 " + Time(latency.at("p99")) +
+                                               ", max " + Time(latency.at("max"));
     Print(Table({
         {"name", info.at("name")},
         {"status", status},
@@ -47,9 +52,8 @@ class Info final : public Subcommand {
                        ", at most " + Size(memory.at("max")) + ", " + memory.at("backing").get<std::string>()},
         {"in use", Size(memory.at("present")) + " faulted in; the process has " + Size(info.at("host").at("resident")) +
                        " resident"},
-        {"faults", Number(faults.at("faults")) + " (" + Number(faults.at("pages")) + " pages), p50 " +
-                       Time(latency.at("p50")) + ", p99 " + Time(latency.at("p99")) + ", max " +
-                       Time(latency.at("max")) + "; " + Number(faults.at("retries")) + " retries"},
+        {"faults", Number(faults.at("faults")) + " (" + Number(faults.at("pages")) + " pages), " +
+                       Number(faults.at("retries")) + " retries" + latency_text},
         {"tables", Number(tables.at("live")) + " live, " + Number(tables.at("limbo")) + " in limbo, " +
                        Number(tables.at("recycled")) + " recycled"},
         {"unplugged accesses",

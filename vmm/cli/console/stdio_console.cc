@@ -76,7 +76,10 @@ class StdioConsole final : public Console {
     feed_.emplace(loop_, std::move(guest.input), [this](bool on) { SetReading(on); });
     if (on_terminal_) {
       // Reading a terminal that belongs to another job would stop this one.
-      if (!suspend_) return;
+      if (!suspend_) {
+        PrintRemark("VM '" + vm_name_ + "' is running in the background; its console only shows output");
+        return;
+      }
       terminal_.emplace(STDIN_FILENO);
       terminal_->Enter();
       PrintRemark("VM '" + vm_name_ + "' is running; Ctrl-A x ends it, Ctrl-A h shows help");
