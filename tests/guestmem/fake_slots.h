@@ -32,7 +32,7 @@ enum class SlotAccess : uint8_t {
 
 class FakeSlots final : public RegionListener {
  public:
-  static constexpr std::chrono::seconds kPatience{20};
+  static constexpr std::chrono::seconds kPatience{10};
 
   // Run inside the callbacks, before anything else (after_plug: last); may throw where the callback may.
   std::function<void(const RegionView&)> on_plug, after_plug, on_revoke, on_unmap;
