@@ -2,6 +2,7 @@
 
 #include <sys/sysinfo.h>
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cstring>
@@ -77,7 +78,7 @@ GuestMemory::Impl::Impl(Host& host, RegionListener& listener, const GuestMemoryO
   }
   if (options.userfault) {
     const unsigned cpus = static_cast<unsigned>(std::max(get_nprocs(), 1));
-    const unsigned shards = options.shards != 0 ? options.shards : std::min(cpus, kMaxShards);
+    const unsigned shards = options.shards != 0 ? options.shards : std::clamp(cpus / 2, 1U, kMaxShards);
     pool_ = std::make_unique<UserfaultPool>(host, domain_, ranges_, handler_,
                                             UserfaultPool::Options{shards, options.placement, options.reader_spin});
   }

@@ -37,7 +37,7 @@ enum class ReaderPlacement : uint8_t {
 
 struct GuestMemoryOptions {
   FaultAround fault_around;
-  unsigned shards = 0;  // userfaultfds and reader threads; 0 takes one for each host CPU, at most 8
+  unsigned shards = 0;  // userfaultfds and reader threads; 0 takes one for two host CPUs, at most 8
   ReaderPlacement placement = ReaderPlacement::kFollow;
   std::chrono::microseconds reader_spin{0};  // how long a reader polls before it sleeps
   size_t limbo_tables = 8192;                // cap of the table limbo, in leaf tables

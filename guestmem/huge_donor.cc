@@ -6,6 +6,8 @@
 
 #include <cerrno>
 
+#include "guestmem/clock.h"
+
 #ifndef UFFDIO_MOVE  // Linux 6.8
 struct uffdio_move {
   __u64 dst;
@@ -43,6 +45,13 @@ bool HugeDonor::PrepareLocked() noexcept {
   return host_.Madvise({slot_, kPageSize}, MADV_POPULATE_WRITE) >= 0;
 }
 
+void HugeDonor::LearnCopy(Bytes size, uint64_t ns) noexcept {
+  const uint64_t span_ns = ns * (kLeafSpan / kPageSize) / (size / kPageSize);
+  const uint64_t mean = copy_ns_.load(std::memory_order_relaxed);
+  // Concurrent learners may lose each other's sample: it is a mean.
+  copy_ns_.store(mean == 0 ? span_ns : (7 * mean + span_ns) / 8, std::memory_order_relaxed);
+}
+
 Bytes HugeDonor::Fill(int userfault_fd, Hva to) noexcept {
   MutexLock lock(mutex_);
   if (unsupported_) return Bytes(0);
@@ -50,6 +59,7 @@ Bytes HugeDonor::Fill(int userfault_fd, Hva to) noexcept {
     --declined_;
     return Bytes(0);
   }
+  const uint64_t began_ns = NowNs();
   if (!PrepareLocked()) {
     declined_ = kDecline;
     return Bytes(0);
@@ -59,7 +69,11 @@ Bytes HugeDonor::Fill(int userfault_fd, Hva to) noexcept {
   argument.src = slot_.value;
   argument.len = kLeafSpan.value;
   const int result = host_.Ioctl(userfault_fd, UFFDIO_MOVE, &argument);
-  if (result >= 0) return kLeafSpan;
+  if (result >= 0) {
+    const uint64_t copy_ns = copy_ns_.load(std::memory_order_relaxed);
+    if (copy_ns != 0 && NowNs() - began_ns > kWorth * copy_ns) declined_ = kDecline;
+    return kLeafSpan;
+  }
   // Not a huge page: only the page that was asked for moved, and the rest of the slot is empty.
   declined_ = kDecline;
   if (result == -EINVAL || result == -ENOTTY) unsupported_ = true;

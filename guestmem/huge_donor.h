@@ -5,11 +5,14 @@
 // UFFDIO_MOVE (Linux 6.8) costs one clearing and one page-table entry, and a guest that uses large pages
 // then faults once in 2 MiB. Private anonymous memory only. Where the host has no huge page to give, or
 // cannot move one, the caller copies pages as ever; after such a failure the donor declines for a while.
+// So it does after a huge page that cost more than it saves: one that had to be compacted, or that the
+// host's own host had to back first, can take ten times as long as 512 recycled single pages.
 //
 // Owned by a userfault reader; thread-safe. May be called with a leaf lock held: what it waits for is the
 // kernel's page allocator, never an unplug.
 #pragma once
 
+#include <atomic>
 #include <optional>
 
 #include "guestmem/host.h"
@@ -30,9 +33,15 @@ class HugeDonor {
   // there. `done` is less than kLeafSpan when no huge page could be had: the caller goes on from there.
   Bytes Fill(int userfault_fd, Hva to) noexcept EXCLUDES(mutex_);
 
+  // What copying single pages costs instead: `size` bytes took `ns`.
+  void LearnCopy(Bytes size, uint64_t ns) noexcept;
+
  private:
   // How many requests are declined after a failure.
   static constexpr unsigned kDecline = 64;
+  // What a huge page may cost, in times of its copying: the hypervisor's faults that it saves are worth some
+  // two copies.
+  static constexpr uint64_t kWorth = 3;
 
   bool PrepareLocked() noexcept REQUIRES(mutex_);
 
@@ -42,6 +51,7 @@ class HugeDonor {
   Hva slot_ GUARDED_BY(mutex_);
   unsigned declined_ GUARDED_BY(mutex_) = 0;
   bool unsupported_ GUARDED_BY(mutex_) = false;
+  std::atomic<uint64_t> copy_ns_{0};  // of kLeafSpan, a running mean; 0 when unknown
 };
 
 }  // namespace faultline

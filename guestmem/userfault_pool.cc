@@ -23,6 +23,8 @@ namespace {
 
 // A region below this size stays on one reader.
 constexpr Bytes kMinStriped = 16_MiB;
+// Copies long enough to tell what a page costs.
+constexpr Bytes kTeaching = 64_KiB;
 // Messages taken in one read.
 constexpr size_t kBatch = 16;
 
@@ -130,7 +132,12 @@ class UserfaultPool::StripedInstaller final : public PageInstaller {
       : host_(host), range_(range), part_(part), huge_(huge), readers_(std::move(readers)) {}
 
   Installed Copy(Hva to, const std::byte* from, Bytes size) noexcept override {
-    return FdOf(to).Copy(to, from, size);  // never crosses a part: parts are whole leaves
+    Reader& reader = ReaderOf(to);  // never crosses a part: parts are whole leaves
+    if (!huge_ || size < kTeaching) return reader.fd().Copy(to, from, size);
+    const uint64_t began_ns = NowNs();
+    const Installed installed = reader.fd().Copy(to, from, size);
+    if (installed.done >= kTeaching) reader.huge_donor().LearnCopy(installed.done, NowNs() - began_ns);
+    return installed;
   }
 
   Bytes FillHuge(Hva to) noexcept override {

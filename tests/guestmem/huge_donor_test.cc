@@ -4,7 +4,9 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
+#include <thread>
 #include <vector>
 
 #include "guestmem/error.h"
@@ -85,6 +87,29 @@ TEST_F(HugeDonorTest, AfterAPassingFailureTheDonorDeclinesForAWhileAndThenTriesA
   host_.Arm(1, EBUSY, Ioctls(kMove), 1000);
   for (int i = 0; i < 66; ++i) EXPECT_EQ(donor.Fill(fd_->fd(), Span(0)), Bytes(0));
   EXPECT_EQ(host_.fired(), 2U);
+}
+
+TEST_F(HugeDonorTest, AHugePageThatCostsFarMoreThanItsCopiesMakesTheDonorDecline) {
+  if (!HostMovesHugePages()) GTEST_SKIP() << "the host gave no transparent huge page to move";
+  HugeDonor donor(host_);
+  donor.LearnCopy(kLeafSpan, 1000);
+  host_.set_before([](const HostCall& call) {
+    if (call.kind == HostCallKind::kMadvise) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  });
+  ASSERT_EQ(donor.Fill(fd_->fd(), Span(0)), kLeafSpan);
+  host_.Count(Ioctls(kMove));
+  EXPECT_EQ(donor.Fill(fd_->fd(), Span(1)), Bytes(0));
+  EXPECT_EQ(host_.seen(), 0U);
+}
+
+TEST_F(HugeDonorTest, AHugePageThatIsWorthItsPriceIsFollowedByAnother) {
+  if (!HostMovesHugePages()) GTEST_SKIP() << "the host gave no transparent huge page to move";
+  HugeDonor donor(host_);
+  donor.LearnCopy(kLeafSpan, 3'600'000'000'000);
+  ASSERT_EQ(donor.Fill(fd_->fd(), Span(0)), kLeafSpan);
+  host_.Count(Ioctls(kMove));
+  donor.Fill(fd_->fd(), Span(1));
+  EXPECT_EQ(host_.seen(), 1U);
 }
 
 TEST_F(HugeDonorTest, WithoutAddressSpaceOrMemoryTheDonorDeclines) {
