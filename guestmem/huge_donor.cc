@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "guestmem/clock.h"
@@ -64,6 +65,9 @@ Bytes HugeDonor::Fill(int userfault_fd, Hva to) noexcept {
     declined_ = kDecline;
     return Bytes(0);
   }
+  // The fault that brought us here left an empty page table at `to`, into which only single pages would move;
+  // discarding nothing makes the kernel free it (Linux 6.14).
+  host_.Madvise({to, kLeafSpan}, MADV_DONTNEED);
   uffdio_move argument{};
   argument.dst = to.value;
   argument.src = slot_.value;
@@ -71,10 +75,15 @@ Bytes HugeDonor::Fill(int userfault_fd, Hva to) noexcept {
   const int result = host_.Ioctl(userfault_fd, UFFDIO_MOVE, &argument);
   if (result >= 0) {
     const uint64_t copy_ns = copy_ns_.load(std::memory_order_relaxed);
-    if (copy_ns != 0 && NowNs() - began_ns > kWorth * copy_ns) declined_ = kDecline;
+    const bool too_dear = copy_ns != 0 && NowNs() - began_ns > kWorth * copy_ns;
+    dear_ = too_dear ? std::clamp(2 * dear_, 1U, kDecline) : 0;
+    declined_ = dear_;
     return kLeafSpan;
   }
-  // Not a huge page: only the page that was asked for moved, and the rest of the slot is empty.
+  // Not a huge page: only the page that was asked for moved. The slot keeps the page table that says so: start
+  // anew next time.
+  host_.Munmap(*reserved_);
+  reserved_.reset();
   declined_ = kDecline;
   if (result == -EINVAL || result == -ENOTTY) unsupported_ = true;
   if (result == -EAGAIN && argument.move > 0) return Bytes(static_cast<uint64_t>(argument.move));

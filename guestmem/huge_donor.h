@@ -29,15 +29,16 @@ class HugeDonor {
   HugeDonor(const HugeDonor&) = delete;
   HugeDonor& operator=(const HugeDonor&) = delete;
 
-  // Fills the empty, kLeafSpan-aligned stretch at `to`, which `userfault_fd` watches, and wakes who waits
-  // there. `done` is less than kLeafSpan when no huge page could be had: the caller goes on from there.
+  // Fills the kLeafSpan-aligned stretch at `to`, which holds no page (it is discarded first) and which `userfault_fd`
+  // watches, and wakes who waits there. `done` is less than kLeafSpan when no huge page could be had: the caller goes
+  // on from there.
   Bytes Fill(int userfault_fd, Hva to) noexcept EXCLUDES(mutex_);
 
   // What copying single pages costs instead: `size` bytes took `ns`.
   void LearnCopy(Bytes size, uint64_t ns) noexcept;
 
  private:
-  // How many requests are declined after a failure.
+  // How many requests are declined after a failure; after one that was too dear 1, then 2, 4 and so on up to it.
   static constexpr unsigned kDecline = 64;
   // What a huge page may cost, in times of its copying: the hypervisor's faults that it saves are worth some
   // two copies.
@@ -49,7 +50,8 @@ class HugeDonor {
   Mutex mutex_;
   std::optional<HvaRange> reserved_ GUARDED_BY(mutex_);  // address space around the slot
   Hva slot_ GUARDED_BY(mutex_);
-  unsigned declined_ GUARDED_BY(mutex_) = 0;
+  unsigned declined_ GUARDED_BY(mutex_) = 0;  // requests still to decline
+  unsigned dear_ GUARDED_BY(mutex_) = 0;      // declined after the last one that was too dear; 0 after a good one
   bool unsupported_ GUARDED_BY(mutex_) = false;
   std::atomic<uint64_t> copy_ns_{0};  // of kLeafSpan, a running mean; 0 when unknown
 };
