@@ -111,10 +111,6 @@ class MemoryWorld {
     const SlotAccess result = slots.Read(gpa, &value, 1);
     return result == SlotAccess::kOk ? value : 0xdd;
   }
-  // Blocks until `n` accesses are inside a slot and their faults have been claimed or are asleep.
-  void AwaitInside(size_t n) {
-    while (slots.inside() < n) std::this_thread::yield();
-  }
 
   unsigned polls = 0;  // for tests that wait for one of two things
   StepGate gate;
