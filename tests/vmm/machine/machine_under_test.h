@@ -68,6 +68,15 @@ class MachineUnderTest {
       }
     }
   }
+  // Whether the first device's pages come to `size`, sooner or later: a reader wakes the guest before it counts.
+  bool ComesToHold(Bytes size) {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (machine->MemoryDevices().at(0).present != size) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
   // Types a line; what the guest echoes of it counts as read.
   void Type(const std::string& line) {
     const std::string typed = line + "\n";
