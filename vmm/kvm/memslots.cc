@@ -25,12 +25,10 @@ std::string Text(const RegionView& region) { return "memory '" + std::string(reg
 
 MemslotTable::MemslotTable(const KvmVm& vm) : vm_(&vm), max_slots_(vm.max_slots()) {}
 
-void MemslotTable::SetNudge(std::function<void()> nudge) {
-  nudger_ = nudge ? std::make_unique<UpdateNudger>(std::move(nudge)) : nullptr;
-}
+void MemslotTable::SetVcpuHold(VcpuHold vcpus) { slow_update_ = std::make_unique<SlowUpdate>(std::move(vcpus)); }
 
 int MemslotTable::SetWithRetry(SlotId slot, GpaRange gpa, Hva hva, bool read_only) const noexcept {
-  const UpdateNudger::Update update(nudger_.get());
+  const SlowUpdate::Update update(slow_update_.get());
   int rc = 0;
   auto pause = kFirstPause;
   for (int i = 0; i < kTries; ++i, pause *= 2) {

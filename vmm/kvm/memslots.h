@@ -8,7 +8,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <functional>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -16,7 +15,7 @@
 #include "guestmem/latency_histogram.h"
 #include "guestmem/listener.h"
 #include "guestmem/mutex.h"
-#include "vmm/kvm/update_nudger.h"
+#include "vmm/kvm/slow_update.h"
 #include "vmm/kvm/vm.h"
 
 namespace faultline {
@@ -26,9 +25,10 @@ class MemslotTable final : public RegionListener {
   // `vm` outlives the table.
   explicit MemslotTable(const KvmVm& vm);
 
-  // How to get the vCPUs out of KVM_RUN for a moment (see UpdateNudger). To be set before vCPUs run, and taken
-  // back with null before they are gone; not while a slot is being added or deleted.
-  void SetNudge(std::function<void()> nudge);
+  // How to keep the vCPUs out of KVM_RUN while an update lasts (see SlowUpdate). To be set before vCPUs run, and
+  // taken back before they are gone; not while a slot is being added or deleted.
+  void SetVcpuHold(VcpuHold vcpus);
+  void ClearVcpuHold() { slow_update_.reset(); }
 
   // RegionListener. OnPlug adds a slot; OnUnmap deletes it, which waits for vCPUs inside KVM_RUN. A transient
   // refusal by the host (ENOMEM, EINTR, EAGAIN) is tried again a few times.
@@ -74,7 +74,7 @@ class MemslotTable final : public RegionListener {
   const unsigned max_slots_;
   std::atomic<uint64_t> generation_{0};
   std::atomic<bool> abandoned_{false};
-  std::unique_ptr<UpdateNudger> nudger_;
+  std::unique_ptr<SlowUpdate> slow_update_;
   LatencyHistogram delete_latency_;  // written under the control lock
 
   mutable RankedMutex<LockRank::kSlots> mutex_;

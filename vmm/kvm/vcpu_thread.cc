@@ -97,9 +97,16 @@ void VcpuThread::Resume() noexcept {
   changed_.NotifyAll();
 }
 
-void VcpuThread::Nudge() noexcept {
+void VcpuThread::Hold() noexcept {
   MutexLock lock(mutex_);
-  if (state_ == State::kRunning) pthread_kill(thread_.native_handle(), KickSignal());
+  ++holds_;
+  KickLocked();
+}
+
+void VcpuThread::Release() noexcept {
+  MutexLock lock(mutex_);
+  --holds_;
+  changed_.NotifyAll();
 }
 
 void VcpuThread::WaitParked() noexcept {
@@ -125,7 +132,7 @@ bool VcpuThread::is_current_thread() const noexcept {
 
 VcpuAction VcpuThread::ParkIfAsked() noexcept {
   MutexLock lock(mutex_);
-  while (pause_wanted_ && !stop_wanted_) {
+  while ((pause_wanted_ || holds_ > 0) && !stop_wanted_) {
     state_ = State::kParked;
     changed_.NotifyAll();
     changed_.Wait(mutex_);

@@ -37,8 +37,10 @@ class VcpuThread {
   void RequestStop() noexcept;
   // Lets it go on.
   void Resume() noexcept;
-  // Gets it out of KVM_RUN, to come back at once. Changes nothing for the guest.
-  void Nudge() noexcept;
+  // Between the two it stays out of KVM_RUN, whoever resumes it; afterwards it is as paused or running as it would
+  // be without. Holds add up. Neither waits.
+  void Hold() noexcept;
+  void Release() noexcept;
 
   // Blocks until it runs no guest code, parked or finished, or was resumed meanwhile. Neither this nor the next
   // is for the vCPU's own thread.
@@ -76,7 +78,7 @@ class VcpuThread {
   std::thread thread_;
   std::atomic<int> thread_id_{0};
   std::atomic<uint64_t> revoked_faults_{0};
-  std::atomic<bool> asked_{false};   // a pause or a stop is wanted; mirrors the two below
+  std::atomic<bool> asked_{false};   // a pause, a hold or a stop is wanted; mirrors the three below
   unsigned unexplained_faults_ = 0;  // in a row; the thread's own, as is the next
   unsigned transient_failures_ = 0;
 
@@ -85,6 +87,7 @@ class VcpuThread {
   State state_ GUARDED_BY(mutex_) = State::kIdle;
   bool pause_wanted_ GUARDED_BY(mutex_) = false;
   bool stop_wanted_ GUARDED_BY(mutex_) = false;
+  unsigned holds_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace faultline

@@ -70,7 +70,7 @@ class Machine::Impl {
     PlugBootMemory();
     AttachDevices();
     AddVcpus();
-    slots_.SetNudge([this] { run_.Nudge(); });
+    slots_.SetVcpuHold({[this] { run_.Hold(); }, [this] { run_.Release(); }});
     memory_.SetFailureHandler([this](const GuestMemory::FaultFailure& failure) {
       run_.RequestPause(PauseReason::kIoError, FailureText(failure));
     });
@@ -81,7 +81,7 @@ class Machine::Impl {
     run_.WaitVcpusFinished();
     memory_.SetFailureHandler(nullptr);
     devices_.Close();
-    slots_.SetNudge(nullptr);
+    slots_.ClearVcpuHold();
     // The VM's end takes all slots at once.
     slots_.Abandon();
   }

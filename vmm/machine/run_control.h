@@ -37,9 +37,12 @@ class RunControl {
   // False when it runs already. UsageError once exited.
   bool Resume();
 
-  // Gets every vCPU out of KVM_RUN, to come back at once. Does not wait.
-  void Nudge() {
-    for (const auto& vcpu : vcpus_) vcpu->Nudge();
+  // Keep every vCPU out of KVM_RUN for a while, and no longer; the run state is not touched. Neither waits.
+  void Hold() {
+    for (const auto& vcpu : vcpus_) vcpu->Hold();
+  }
+  void Release() {
+    for (const auto& vcpu : vcpus_) vcpu->Release();
   }
 
   // Ends the machine: the first caller's status counts. For any thread. False when it had ended before.

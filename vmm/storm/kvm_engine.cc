@@ -17,7 +17,6 @@
 #include "vmm/kvm/vcpu_thread.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/storm/engine.h"
-#include "vmm/storm/nudging_slots.h"
 
 namespace faultline {
 namespace {
@@ -29,9 +28,18 @@ constexpr std::byte kOnesByte{0xff};
 class KvmEngine final : public StormEngine, private ExitHandler {
  public:
   KvmEngine(Host& host, const StormPlan& plan)
-      : plan_(plan), system_(host), vm_(system_), slots_(vm_), unplugged_(plan.vcpus) {}
+      : plan_(plan), system_(host), vm_(system_), slots_(vm_), unplugged_(plan.vcpus) {
+    slots_.SetVcpuHold({[this] {
+                          for (const auto& vcpu : vcpus_) vcpu->Hold();
+                        },
+                        [this] {
+                          for (const auto& vcpu : vcpus_) vcpu->Release();
+                        }});
+  }
+  // Before the vCPUs go that it would hold.
+  ~KvmEngine() override { slots_.ClearVcpuHold(); }
 
-  RegionListener& listener() override { return nudging_; }
+  RegionListener& listener() override { return slots_; }
   storm_abi::Block* Prepare(GuestMemory& memory) override;
   void Start() override {
     started_ns_ = NowNs();
@@ -77,7 +85,6 @@ class KvmEngine final : public StormEngine, private ExitHandler {
   RegionId boot_;
   std::vector<Counter> unplugged_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
-  NudgingSlots nudging_{slots_, vcpus_};
   bool started_ = false;
   uint64_t started_ns_ = 0;
   uint64_t started_ticks_ = 0;

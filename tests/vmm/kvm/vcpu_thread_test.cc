@@ -198,23 +198,43 @@ TEST_F(VcpuThreadTest, PausesBetweenManyExitsLoseNoneOfThem) {
   }
 }
 
-TEST_F(VcpuThreadTest, NudgesChangeNothingForARunningGuestNorForAPausedOne) {
+TEST_F(VcpuThreadTest, AHoldStopsTheGuestAndItsEndLeavesItAsPausedAsItWas) {
   TinyVm vm(ask_ports_for_ever(), handler_);
-  vm.thread->Nudge();
   vm.thread->Start();
-  for (int i = 0; i < 200; ++i) vm.thread->Nudge();
   WaitUntilCounting(vm);
+  for (int i = 0; i < 200; ++i) {
+    vm.thread->Hold();
+    vm.thread->Release();
+  }
+  WaitUntilCounting(vm);
+
   vm.thread->RequestPause();
   vm.thread->WaitParked();
   const uint64_t parked_at = vm.Counter();
-  EXPECT_LE(parked_at, handler_.ios().size());
-  EXPECT_GE(parked_at + 1, handler_.ios().size());
-  vm.thread->Nudge();
+  vm.thread->Hold();
+  vm.thread->Release();
   std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  EXPECT_EQ(vm.Counter(), parked_at);
+  EXPECT_EQ(vm.Counter(), parked_at) << "the end of a hold resumed a paused guest";
+
+  vm.thread->Hold();
   vm.thread->Resume();
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  EXPECT_EQ(vm.Counter(), parked_at) << "a resume ran a guest that is held";
+  vm.thread->Release();
   WaitUntilCounting(vm);
   EXPECT_TRUE(handler_.troubles().empty());
+}
+
+TEST_F(VcpuThreadTest, HoldsAddUp) {
+  TinyVm vm(ask_ports_for_ever(), handler_);
+  vm.thread->Hold();
+  vm.thread->Hold();
+  vm.thread->Start(/*paused=*/false);
+  vm.thread->Release();
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  EXPECT_EQ(vm.Counter(), 0u);
+  vm.thread->Release();
+  WaitUntilCounting(vm);
 }
 
 TEST_F(VcpuThreadTest, ATripleFaultEndsTheVcpuWithASentence) {
