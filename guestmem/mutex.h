@@ -1,13 +1,15 @@
 // A mutex, its guard and its condition variable, annotated for clang's thread-safety analysis.
 //
 // Lock order, outermost first; debug builds assert it on every acquisition:
-//   kControl  plug and unplug of one GuestMemory, QMP command dispatch
-//   kMachine  vCPU life, device state
-//   kSlots    the memslot table
-//   kLink     one span of a shadow table's directory
-//   kLeaf     one leaf table; its holder may issue a non-blocking page install and nothing else that waits
-//   kLimbo    the table limbo
-//   kTerminal everything that takes no further lock (statistics, queues)
+//   kControl   plug and unplug of one GuestMemory, QMP command dispatch
+//   kMachine   vCPU life, device state
+//   kDevice    the state of one device behind a PCI function
+//   kSlots     the memslot table
+//   kLink      one span of a shadow table's directory
+//   kLeaf      one leaf table; its holder may issue a non-blocking page install and nothing else that waits
+//   kLimbo     the table limbo
+//   kInterrupt the interrupt state of one device
+//   kTerminal  everything that takes no further lock (statistics, queues)
 // Two locks of one rank are never held together.
 #pragma once
 
@@ -20,7 +22,17 @@
 
 namespace faultline {
 
-enum class LockRank : unsigned char { kControl = 1, kMachine, kSlots, kLink, kLeaf, kLimbo, kTerminal };
+enum class LockRank : unsigned char {
+  kControl = 1,
+  kMachine,
+  kDevice,
+  kSlots,
+  kLink,
+  kLeaf,
+  kLimbo,
+  kInterrupt,
+  kTerminal
+};
 
 #ifndef NDEBUG
 namespace lock_order {
