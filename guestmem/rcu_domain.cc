@@ -46,14 +46,8 @@ void RcuDomain::SetHousekeeping(Housekeeping housekeeping) {
   housekeeping_ = std::move(housekeeping);
 }
 
-void RcuDomain::Poke() noexcept {
-  MutexLock lock(mutex_);
-  poked_ = true;
-  WakeLocked();
-}
-
 bool RcuDomain::WaitForWorkLocked() {
-  while (!stop_ && retired_ == nullptr && requested_ <= started_ && !poked_) {
+  while (!stop_ && retired_ == nullptr && requested_ <= started_) {
     sleeping_ = true;
     if (!housekeeping_due_) {
       wake_.Wait(mutex_);
@@ -76,7 +70,6 @@ void RcuDomain::Reclaim() {
     {
       MutexLock lock(mutex_);
       if (!WaitForWorkLocked()) return;
-      poked_ = false;
       batch = retired_;
       retired_ = nullptr;
       grace_period = batch != nullptr || requested_ > started_;

@@ -107,8 +107,6 @@ class RcuDomain {
   void Barrier() EXCLUDES(mutex_);
 
   void SetHousekeeping(Housekeeping housekeeping) EXCLUDES(mutex_);
-  // Has housekeeping run soon.
-  void Poke() noexcept EXCLUDES(mutex_);
 
  private:
   static void RegisterThisThread() noexcept {
@@ -145,7 +143,6 @@ class RcuDomain {
   Cookie freed_ GUARDED_BY(mutex_) = 0;      // all that was retired before this one began is deleted
   Housekeeping housekeeping_ GUARDED_BY(mutex_);
   bool housekeeping_due_ GUARDED_BY(mutex_) = false;
-  bool poked_ GUARDED_BY(mutex_) = false;
   bool sleeping_ GUARDED_BY(mutex_) = false;  // the reclaimer waits for work
   unsigned hurried_ GUARDED_BY(mutex_) = 0;   // callers in Barrier
   bool stop_ GUARDED_BY(mutex_) = false;

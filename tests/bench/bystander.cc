@@ -10,8 +10,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
-#include <iostream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <random>
@@ -21,6 +19,7 @@
 
 #include "guestmem/error.h"
 #include "guestmem/guest_memory.h"
+#include "tests/bench/bench_program.h"
 #include "tests/bench/touching_guest.h"
 
 namespace faultline::bench {
@@ -171,22 +170,11 @@ int Main(int argc, char** argv) {
   nlohmann::json json;
   json["single_pages"] = Measure(/*stream=*/false, big_mib, unplugs);
   json["stream"] = Measure(/*stream=*/true, big_mib, unplugs);
-  if (!json_path.empty()) {
-    std::ofstream out(json_path);
-    out << json.dump(2) << '\n';
-    if (!out.flush()) throw Error(json_path + " could not be written");
-  }
+  WriteFigures(json_path, json);
   return 0;
 }
 
 }  // namespace
 }  // namespace faultline::bench
 
-int main(int argc, char** argv) {
-  try {
-    return faultline::bench::Main(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << '\n';
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return faultline::bench::RunProgram(faultline::bench::Main, argc, argv); }

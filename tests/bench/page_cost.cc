@@ -8,8 +8,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
-#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -18,6 +16,7 @@
 #include <vector>
 
 #include "guestmem/guest_memory.h"
+#include "tests/bench/bench_program.h"
 #include "tests/bench/one_page_handler.h"
 #include "tests/bench/touching_guest.h"
 
@@ -256,25 +255,11 @@ int Main(int argc, char** argv) {
   }
   std::printf("%llu pages of 4 KiB, medians of %u rounds\n", static_cast<unsigned long long>(pages), rounds);
   Print(cases);
-  if (!json_path.empty()) {
-    std::ofstream out(json_path);
-    out << ToJson(cases).dump(2) << '\n';
-    if (!out.flush()) {
-      std::cerr << json_path << " could not be written\n";
-      return 1;
-    }
-  }
+  WriteFigures(json_path, ToJson(cases));
   return 0;
 }
 
 }  // namespace
 }  // namespace faultline::bench
 
-int main(int argc, char** argv) {
-  try {
-    return faultline::bench::Main(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << '\n';
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return faultline::bench::RunProgram(faultline::bench::Main, argc, argv); }

@@ -17,11 +17,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "tests/bench/bench_program.h"
 
 extern char** environ;
 
@@ -182,25 +183,11 @@ int Main(int argc, char** argv) {
                     {"private_kib_median", Median(c.private_kib)},
                     {"kill_ms_median", Median(c.kill_ms)}});
   }
-  if (!json_path.empty()) {
-    std::ofstream out(json_path);
-    out << list.dump(2) << '\n';
-    if (!out.flush()) {
-      std::cerr << json_path << " could not be written\n";
-      return 1;
-    }
-  }
+  WriteFigures(json_path, list);
   return 0;
 }
 
 }  // namespace
 }  // namespace faultline::bench
 
-int main(int argc, char** argv) {
-  try {
-    return faultline::bench::Main(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << '\n';
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return faultline::bench::RunProgram(faultline::bench::Main, argc, argv); }

@@ -136,11 +136,11 @@ TEST(RcuDomainTest, DestructionDeletesWhatIsStillRetired) {
   EXPECT_EQ(deaths, 1000);
 }
 
-TEST(RcuDomainTest, HousekeepingRunsWhenPokedAndAgainWhileItSaysSo) {
+TEST(RcuDomainTest, HousekeepingRunsAfterAGracePeriodAndAgainWhileItSaysSo) {
   std::atomic<int> runs{0};
   RcuDomain domain;
   domain.SetHousekeeping([&] { return ++runs < 3; });
-  domain.Poke();
+  domain.Snapshot();
   while (runs < 3) std::this_thread::yield();
   domain.SetHousekeeping(nullptr);
 }

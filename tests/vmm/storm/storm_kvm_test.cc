@@ -14,34 +14,6 @@ class KvmStorm : public testing::Test {
   static StormOptions Kvm() { return ShortStorm(StormEngineKind::kKvm); }
 };
 
-class KvmStormPattern : public KvmStorm, public testing::WithParamInterface<StormPattern> {};
-INSTANTIATE_TEST_SUITE_P(Patterns, KvmStormPattern,
-                         testing::Values(StormPattern::kRandom, StormPattern::kSequential, StormPattern::kHot,
-                                         StormPattern::kSameLeaf),
-                         [](const auto& pattern) {
-                           std::string name(ToString(pattern.param));
-                           std::erase(name, '-');
-                           return name;
-                         });
-
-TEST_P(KvmStormPattern, EndsWithoutViolations) {
-  StormOptions options = Kvm();
-  options.pattern = GetParam();
-  ExpectCleanStorm(options);
-}
-
-TEST_F(KvmStorm, WithCooperativeUnplugsEndsWithoutViolations) {
-  StormOptions options = Kvm();
-  options.unplug = StormUnplug::kCooperative;
-  ExpectCleanStorm(options);
-}
-
-TEST_F(KvmStorm, WithMixedUnplugsEndsWithoutViolations) {
-  StormOptions options = Kvm();
-  options.unplug = StormUnplug::kMixed;
-  ExpectCleanStorm(options);
-}
-
 // A memslot update waits for vCPUs inside KVM, and here one nearly always waits there for a page.
 TEST_F(KvmStorm, WithASlowSourceGoesOnUnplugging) {
   StormOptions options = Kvm();

@@ -14,34 +14,6 @@ namespace {
 
 StormOptions Threads() { return ShortStorm(StormEngineKind::kThreads); }
 
-class ThreadsStormPattern : public testing::TestWithParam<StormPattern> {};
-INSTANTIATE_TEST_SUITE_P(Patterns, ThreadsStormPattern,
-                         testing::Values(StormPattern::kRandom, StormPattern::kSequential, StormPattern::kHot,
-                                         StormPattern::kSameLeaf),
-                         [](const auto& pattern) {
-                           std::string name(ToString(pattern.param));
-                           std::erase(name, '-');
-                           return name;
-                         });
-
-TEST_P(ThreadsStormPattern, EndsWithoutViolations) {
-  StormOptions options = Threads();
-  options.pattern = GetParam();
-  ExpectCleanStorm(options);
-}
-
-TEST(ThreadsStorm, WithCooperativeUnplugsEndsWithoutViolations) {
-  StormOptions options = Threads();
-  options.unplug = StormUnplug::kCooperative;
-  ExpectCleanStorm(options);
-}
-
-TEST(ThreadsStorm, WithMixedUnplugsEndsWithoutViolations) {
-  StormOptions options = Threads();
-  options.unplug = StormUnplug::kMixed;
-  ExpectCleanStorm(options);
-}
-
 TEST(ThreadsStorm, WithASlowSourceEndsWithoutViolations) {
   StormOptions options = Threads();
   options.source = "delay:20ms";
