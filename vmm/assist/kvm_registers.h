@@ -1,0 +1,15 @@
+// A vCPU's registers between KVM's form and the one that InstructionAssist works on.
+#pragma once
+
+#include <linux/kvm.h>
+
+#include "vmm/assist/assist.h"
+
+namespace faultline {
+
+AssistRegisters ToAssistRegisters(const kvm_regs& regs, const kvm_sregs& sregs);
+
+// The general registers, RIP and RFLAGS; an assist changes no other.
+kvm_regs ToKvmRegs(const AssistRegisters& registers);
+
+}  // namespace faultline
