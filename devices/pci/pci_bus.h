@@ -1,0 +1,87 @@
+// PCI bus 0: thirty-two slots with one function each, reached through ports 0xcf8/0xcfc and through ECAM
+// (PCI Local Bus 3.0 §3.2.2.3.2, PCI Express 3.0 §7.2.2). Slot 0 holds the host bridge.
+//
+// How a machine uses it:
+//   PciBus pci(mmio, window, {irq_a, irq_b, irq_c, irq_d});
+//   ports.Attach(PciBus::kConfigPort, PciBus::kConfigPortCount, pci.config_ports());
+//   mmio.Attach(ecam_address, PciBus::kEcamSize, pci.ecam());       // announced by the ACPI MCFG
+//   pci.Add(MakeVirtioBlock(...));                                   // devices/virtio/devices.h
+// and in the DSDT: _CRS with `window`, _PRT with IntxRouter::LineFor(slot) for pin INTA# of each slot.
+// BARs are placed in the window as firmware would; guests may move them anywhere.
+//
+// Owned by the machine; must be gone before the buses. Add is for set-up, from one thread, before any vCPU
+// runs; all else is thread-safe.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "devices/bus.h"
+#include "devices/pci/intx_router.h"
+#include "devices/pci/pci_function.h"
+
+namespace faultline {
+
+class PciBus {
+ public:
+  static constexpr unsigned kSlots = IntxRouter::kSlots;
+  static constexpr uint64_t kConfigPort = 0xcf8;
+  static constexpr Bytes kConfigPortCount{8};
+  static constexpr Bytes kEcamSize{1 << 20};  // bus 0 alone
+
+  // `window`: where BARs are placed, below 4 GiB for 32-bit guests. Lines: see IntxRouter.
+  PciBus(Bus& mmio, GpaRange window, const std::array<IrqLine*, IntxRouter::kLines>& lines);
+  ~PciBus();
+
+  // Puts the function into the first free slot and returns its number. Throws UsageError when no slot is
+  // free or its BAR does not fit into the window any more.
+  unsigned Add(std::unique_ptr<PciFunction> function);
+
+  BusDevice& config_ports() { return config_ports_; }
+  BusDevice& ecam() { return ecam_; }
+
+  // All functions back to power-on, as a machine reset does. Waits for I/O under way.
+  void Reset();
+
+  // The function in a slot, or null.
+  PciFunction* function(unsigned slot) const { return slot < kSlots ? functions_[slot].get() : nullptr; }
+
+ private:
+  // Ports 0xcf8 (address, 32-bit accesses only) and 0xcfc (data).
+  class ConfigPorts final : public BusDevice {
+   public:
+    explicit ConfigPorts(PciBus& bus) : bus_(bus) {}
+    void Read(Bytes offset, std::span<std::byte> out) override;
+    void Write(Bytes offset, std::span<const std::byte> data) override;
+
+   private:
+    friend class PciBus;
+    PciBus& bus_;
+    std::atomic<uint32_t> address_{0};
+  };
+  class Ecam final : public BusDevice {
+   public:
+    explicit Ecam(PciBus& bus) : bus_(bus) {}
+    void Read(Bytes offset, std::span<std::byte> out) override;
+    void Write(Bytes offset, std::span<const std::byte> data) override;
+
+   private:
+    PciBus& bus_;
+  };
+  // `address` as in ECAM: bus, slot, function and register in one number.
+  void ReadConfig(uint64_t address, std::span<std::byte> out);
+  void WriteConfig(uint64_t address, std::span<const std::byte> data);
+  PciFunction* FunctionAt(uint64_t address) const;
+
+  Bus& mmio_;
+  const GpaRange window_;
+  uint64_t next_bar_;
+  IntxRouter intx_;
+  std::array<std::unique_ptr<PciFunction>, kSlots> functions_;
+  ConfigPorts config_ports_{*this};
+  Ecam ecam_{*this};
+};
+
+}  // namespace faultline
