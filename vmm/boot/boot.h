@@ -17,7 +17,7 @@ namespace faultline {
 
 struct BootRequest {
   std::string kernel;        // a path
-  std::string initrd;        // a path; empty: none
+  std::string initrd;        // a path; empty: none. For Multiboot "PATH WORDS,PATH WORDS": the modules
   std::string command_line;  // as the user gave it
   // Words the machine wants on a Linux command line, each added only where the user's text has no word of that
   // name; see DefaultCommandLine.
