@@ -4,7 +4,7 @@
 namespace faultline {
 
 // Implemented by whoever owns the interrupt controller. Called with the device's lock held: an
-// implementation takes no lock of this project and does not call back into the device (KVM's IRQ line
+// implementation takes no ranked lock and does not call back into the device (the IOAPIC and KVM's IRQ line
 // ioctls fit). Not called when the level did not change.
 class IrqLine {
  public:

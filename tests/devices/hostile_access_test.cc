@@ -8,9 +8,15 @@
 #include <random>
 #include <vector>
 
+#include "devices/acpi_power.h"
 #include "devices/debug_exit.h"
+#include "devices/i8042.h"
 #include "devices/idle_port.h"
+#include "devices/ioapic.h"
 #include "devices/memory_hotplug.h"
+#include "devices/panic_port.h"
+#include "devices/pit_channel2.h"
+#include "devices/rtc.h"
 #include "devices/serial.h"
 
 namespace faultline {
@@ -25,6 +31,24 @@ class IgnoringListener final : public MemoryHotplugListener {
   void OnEventRaised() override {}
   unsigned worst_slot = 0;
 };
+
+// Nobody listens to what a device does.
+class Nobody final : public IrqLine, public MsiHost, public IoapicRoutes {
+ public:
+  void SetLevel(bool /*asserted*/) noexcept override {}
+  std::unique_ptr<MsiVector> NewVector() override { return nullptr; }
+  void Send(const MsiMessage& /*message*/) noexcept override {}
+  void SetLevelRoute(unsigned /*pin*/, std::optional<MsiMessage> /*message*/) noexcept override {}
+};
+
+Nobody& NobodyListens() {
+  static Nobody nobody;
+  return nobody;
+}
+
+std::shared_ptr<PitChannel2> StoppedPit() {
+  return std::make_shared<PitChannel2>([] { return uint64_t{0}; });
+}
 
 struct Victim {
   const char* name;
@@ -105,24 +129,42 @@ TEST_P(HostileAccess, RandomSequencesAreSafe) {
   EXPECT_LT(Listener().worst_slot, 3U) << "a slot that does not exist was reported";
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, HostileAccess,
-                         testing::Values(Victim{"Serial", Serial::kPortCount,
-                                                [] { return std::make_shared<Serial>(nullptr); }},
-                                         Victim{"MemoryHotplug", MemoryHotplug::kPortCount,
-                                                [] {
-                                                  auto hotplug = std::make_shared<MemoryHotplug>(3, Listener());
-                                                  hotplug->Insert(1, {Gpa(0x1'0000'0000), Bytes(0x800'0000)}, 0);
-                                                  return hotplug;
-                                                }},
-                                         Victim{"DebugExit", DebugExit::kPortCount,
-                                                [] { return std::make_shared<DebugExit>([](uint32_t) {}); }},
-                                         Victim{"IdlePort", IdlePort::kPortCount,
-                                                [] {
-                                                  auto port = std::make_shared<IdlePort>();
-                                                  port->Interrupt();  // waiting is its job; here it must only be safe
-                                                  return port;
-                                                }}),
-                         [](const auto& victim) { return std::string(victim.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Devices, HostileAccess,
+    testing::Values(
+        Victim{"Serial", Serial::kPortCount, [] { return std::make_shared<Serial>(nullptr); }},
+        Victim{"MemoryHotplug", MemoryHotplug::kPortCount,
+               [] {
+                 auto hotplug = std::make_shared<MemoryHotplug>(3, Listener());
+                 hotplug->Insert(1, {Gpa(0x1'0000'0000), Bytes(0x800'0000)}, 0);
+                 return hotplug;
+               }},
+        Victim{"DebugExit", DebugExit::kPortCount, [] { return std::make_shared<DebugExit>([](uint32_t) {}); }},
+        Victim{"Ioapic", Ioapic::kWindow, [] { return std::make_shared<Ioapic>(NobodyListens(), NobodyListens()); }},
+        Victim{"AcpiPower", AcpiPower::kPortCount,
+               [] {
+                 return std::make_shared<AcpiPower>(AcpiPower::Requests{[] {}, [] {}}, NobodyListens());
+               }},
+        Victim{"I8042", I8042::kPortCount, [] { return std::make_shared<I8042>([] {}); }},
+        Victim{"PanicPort", PanicPort::kPortCount, [] { return std::make_shared<PanicPort>([] {}); }},
+        Victim{"Rtc", Rtc::kPortCount, [] { return std::make_shared<Rtc>([] { return std::time_t{0}; }); }},
+        Victim{"PitCounter", PitChannel2::kCounterPortCount,
+               [] {
+                 auto pit = StoppedPit();
+                 return std::shared_ptr<BusDevice>(pit, &pit->counter());
+               }},
+        Victim{"PitGate", PitChannel2::kGatePortCount,
+               [] {
+                 auto pit = StoppedPit();
+                 return std::shared_ptr<BusDevice>(pit, &pit->gate());
+               }},
+        Victim{"IdlePort", IdlePort::kPortCount,
+               [] {
+                 auto port = std::make_shared<IdlePort>();
+                 port->Interrupt();  // waiting is its job; here it must only be safe
+                 return port;
+               }}),
+    [](const auto& victim) { return std::string(victim.param.name); });
 
 }  // namespace
 }  // namespace faultline
