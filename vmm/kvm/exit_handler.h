@@ -37,6 +37,13 @@ class ExitHandler {
   virtual VcpuAction OnPortIo(Vcpu& vcpu, uint16_t port, std::span<std::byte> data, bool write) = 0;
   // An access to a guest-physical address without a usable memslot, 1 to 8 bytes.
   virtual VcpuAction OnMmio(Vcpu& vcpu, Gpa gpa, std::span<std::byte> data, bool write) = 0;
+  // A CPU has ended its service of `vector`, of an IOAPIC that is not in KVM (IrqChip::kSplit).
+  virtual void OnEndOfInterrupt(uint8_t /*vector*/) {}
+  // KVM cannot emulate an instruction: `bytes` begin with it, or are empty when KVM does not tell. True when the
+  // handler has completed it in the vCPU's registers. Otherwise trouble follows, with `*why` as its sentence if set.
+  virtual bool OnEmulationFailure(Vcpu& /*vcpu*/, std::span<const uint8_t> /*bytes*/, std::string* /*why*/) {
+    return false;
+  }
   // `sentence` says what happened, with the vCPU, RIP and, where known, the instruction. The vCPU's thread
   // ends after this.
   virtual void OnTrouble(Vcpu& vcpu, VcpuTrouble trouble, const std::string& sentence) = 0;

@@ -36,24 +36,27 @@ std::string SuberrorText(uint32_t suberror) {
   }
 }
 
-std::string InstructionBytes(const kvm_run& run) {
+std::string InstructionText(const kvm_run& run) {
+  std::string text;
+  for (const uint8_t value : InstructionBytes(run)) {
+    std::array<char, 4> byte{};
+    std::snprintf(byte.data(), byte.size(), " %02x", value);
+    text += byte.data();
+  }
+  return text.empty() ? "" : ", bytes" + text;
+}
+
+}  // namespace
+
+std::span<const uint8_t> InstructionBytes(const kvm_run& run) {
   const auto& failure = run.emulation_failure;
   // ndata counts 64-bit words; the flags are the first, the instruction takes two more.
   if (failure.suberror != KVM_INTERNAL_ERROR_EMULATION || failure.ndata < 3 ||
       (failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) == 0) {
-    return "";
+    return {};
   }
-  std::string text;
-  const size_t size = std::min<size_t>(failure.insn_size, sizeof(failure.insn_bytes));
-  for (size_t i = 0; i < size; ++i) {
-    std::array<char, 4> byte{};
-    std::snprintf(byte.data(), byte.size(), " %02x", failure.insn_bytes[i]);
-    text += byte.data();
-  }
-  return size == 0 ? "" : ", bytes" + text;
+  return std::span(failure.insn_bytes).first(std::min<size_t>(failure.insn_size, sizeof(failure.insn_bytes)));
 }
-
-}  // namespace
 
 std::string TripleFaultText(unsigned vcpu, const kvm_regs& regs) {
   return "the guest crashed: triple fault on " + Where(vcpu, regs) + " (RSP " + Hex(regs.rsp) +
@@ -62,7 +65,7 @@ std::string TripleFaultText(unsigned vcpu, const kvm_regs& regs) {
 
 std::string InternalErrorText(unsigned vcpu, const kvm_run& run, const kvm_regs& regs) {
   return "the guest cannot go on: " + SuberrorText(run.internal.suberror) + " on " + Where(vcpu, regs) +
-         InstructionBytes(run) + " (KVM internal error, suberror " + std::to_string(run.internal.suberror) + ")";
+         InstructionText(run) + " (KVM internal error, suberror " + std::to_string(run.internal.suberror) + ")";
 }
 
 std::string FailEntryText(unsigned vcpu, const kvm_run& run, const kvm_regs& regs) {

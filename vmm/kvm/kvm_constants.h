@@ -40,4 +40,16 @@ static_assert(offsetof(CpuidList, entries) == sizeof(CpuidHeader));
 inline constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, CpuidHeader);
 inline constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, CpuidHeader);
 
+// kvm_msrs and kvm_irq_routing, for the same reason.
+struct MsrsHeader {
+  uint32_t count;
+  uint32_t padding;
+};
+inline constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, MsrsHeader);
+struct IrqRoutingHeader {
+  uint32_t count;
+  uint32_t flags;
+};
+inline constexpr unsigned long kSetGsiRouting = _IOW(KVMIO, 0x6a, IrqRoutingHeader);
+
 }  // namespace faultline::kvm

@@ -23,11 +23,7 @@ namespace {
 
 Vcpu::Vcpu(const KvmVm& vm, unsigned index, VcpuFeatures features)
     : vm_(&vm), index_(index), fd_(vm.CreateVcpu(index)) {
-  if (features == VcpuFeatures::kSupported) {
-    // KVM does not write to what it is given here; its interface just is not const.
-    const int rc = Ioctl(kvm::kSetCpuid2, const_cast<kvm::CpuidList*>(&vm.system().SupportedCpuid()));
-    if (rc < 0) ThrowVcpuError(index, "take the CPU features of", -rc);
-  }
+  if (features == VcpuFeatures::kSupported) SetCpuid(vm.system().SupportedCpuid());
   const int64_t at = vm.host().Mmap(0, vm.system().run_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), Bytes(0));
   if (at < 0) ThrowVcpuError(index, "share the state of", static_cast<int>(-at));
   run_ = static_cast<kvm_run*>(static_cast<void*>(ToPointer(Hva(static_cast<uint64_t>(at)))));
@@ -69,6 +65,55 @@ void Vcpu::SetSregs(const kvm_sregs& sregs) {
   kvm_sregs copy = sregs;
   if (const int rc = Ioctl(KVM_SET_SREGS, &copy); rc < 0) {
     ThrowVcpuError(index_, "set the system registers of", -rc);
+  }
+}
+
+void Vcpu::SetCpuid(const kvm::CpuidList& cpuid) {
+  // KVM does not write to what it is given here; its interface just is not const.
+  const int rc = Ioctl(kvm::kSetCpuid2, const_cast<kvm::CpuidList*>(&cpuid));
+  if (rc < 0) ThrowVcpuError(index_, "take the CPU features of", -rc);
+}
+
+void Vcpu::SetMsrs(std::span<const kvm_msr_entry> msrs) {
+  struct {
+    kvm::MsrsHeader header;
+    kvm_msr_entry entry;
+  } request{};
+  for (const kvm_msr_entry& msr : msrs) {
+    request.header.count = 1;
+    request.entry = msr;
+    if (const int rc = Ioctl(kvm::kSetMsrs, &request); rc < 0) ThrowVcpuError(index_, "set a register of", -rc);
+  }
+}
+
+unsigned Vcpu::tsc_khz() const noexcept {
+  const int khz = vm_->host().Ioctl(fd_.get(), KVM_GET_TSC_KHZ, uintptr_t{0});
+  return khz > 0 ? static_cast<unsigned>(khz) : 0;
+}
+
+kvm_lapic_state Vcpu::GetLapic() const {
+  kvm_lapic_state lapic{};
+  if (const int rc = Ioctl(KVM_GET_LAPIC, &lapic); rc < 0) ThrowVcpuError(index_, "tell the local APIC of", -rc);
+  return lapic;
+}
+
+void Vcpu::SetLapic(const kvm_lapic_state& lapic) {
+  kvm_lapic_state copy = lapic;
+  if (const int rc = Ioctl(KVM_SET_LAPIC, &copy); rc < 0) ThrowVcpuError(index_, "set the local APIC of", -rc);
+}
+
+kvm_vcpu_events Vcpu::GetEvents() const {
+  kvm_vcpu_events events{};
+  if (const int rc = Ioctl(KVM_GET_VCPU_EVENTS, &events); rc < 0) {
+    ThrowVcpuError(index_, "tell the pending events of", -rc);
+  }
+  return events;
+}
+
+void Vcpu::SetEvents(const kvm_vcpu_events& events) {
+  kvm_vcpu_events copy = events;
+  if (const int rc = Ioctl(KVM_SET_VCPU_EVENTS, &copy); rc < 0) {
+    ThrowVcpuError(index_, "set the pending events of", -rc);
   }
 }
 

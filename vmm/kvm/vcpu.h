@@ -6,6 +6,8 @@
 
 #include <linux/kvm.h>
 
+#include <span>
+
 #include "guestmem/host.h"
 #include "guestmem/types.h"
 #include "vmm/kvm/vm.h"
@@ -44,6 +46,19 @@ class Vcpu {
   void SetRegs(const kvm_regs& regs);
   kvm_sregs GetSregs() const;
   void SetSregs(const kvm_sregs& sregs);
+
+  // Once, before the vCPU runs. Throws Error.
+  void SetCpuid(const kvm::CpuidList& cpuid);
+  // Those that KVM does not know are left out. Throws Error when KVM refuses altogether.
+  void SetMsrs(std::span<const kvm_msr_entry> msrs);
+  // What its time-stamp counter counts, in kHz; 0 when KVM does not tell (KVM API 4.56).
+  unsigned tsc_khz() const noexcept;
+  // The local APIC's registers, 4 KiB as the guest sees them (KVM API 4.57).
+  kvm_lapic_state GetLapic() const;
+  void SetLapic(const kvm_lapic_state& lapic);
+  // Pending exceptions, interrupts and the like (KVM API 4.31).
+  kvm_vcpu_events GetEvents() const;
+  void SetEvents(const kvm_vcpu_events& events);
 
   // RIP, or 0 when KVM does not tell.
   uint64_t rip() const noexcept;

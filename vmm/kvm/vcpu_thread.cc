@@ -25,6 +25,9 @@ constexpr std::chrono::milliseconds kRevocationPatience{100};
 constexpr unsigned kTransientFailuresAllowed = 100;
 constexpr std::chrono::milliseconds kTransientPause{10};
 
+// A processor that is woken while it waits to be started takes this many wake-ups without a pause.
+constexpr unsigned kWakesAllowed = 16;
+
 // Exists to interrupt KVM_RUN: its handler does nothing, and is installed without SA_RESTART.
 int KickSignal() { return SIGRTMIN + 3; }
 
@@ -170,6 +173,7 @@ VcpuAction VcpuThread::RunOnce() {
     case 0:
       unexplained_faults_ = 0;
       transient_failures_ = 0;
+      woken_before_start_ = 0;
       return HandleExit();
     case -EINTR:
       // Requests are served only here: KVM has then completed whatever access was pending.
@@ -177,6 +181,9 @@ VcpuAction VcpuThread::RunOnce() {
     case -EFAULT:
       return HandleBadMemory(seen);
     case -EAGAIN:
+      // A processor that waited for INIT or SIPI has got it (KVM API 4.10 leaves that out).
+      if (++woken_before_start_ < kWakesAllowed) return VcpuAction::kContinue;
+      [[fallthrough]];
     case -ENOMEM:
       if (++transient_failures_ < kTransientFailuresAllowed) {
         std::this_thread::sleep_for(kTransientPause);
@@ -202,15 +209,29 @@ VcpuAction VcpuThread::HandleExit() {
       return HandleMmio();
     case KVM_EXIT_INTR:
       return VcpuAction::kContinue;
+    case KVM_EXIT_IOAPIC_EOI:
+      handler_->OnEndOfInterrupt(run.eoi.vector);
+      return VcpuAction::kContinue;
     case KVM_EXIT_SHUTDOWN:
       return Trouble(VcpuTrouble::kTripleFault, TripleFaultText(index(), vcpu_->GetRegs()));
     case KVM_EXIT_INTERNAL_ERROR:
-      return Trouble(VcpuTrouble::kInternalError, InternalErrorText(index(), run, vcpu_->GetRegs()));
+      return HandleInternalError();
     case KVM_EXIT_FAIL_ENTRY:
       return Trouble(VcpuTrouble::kFailEntry, FailEntryText(index(), run, vcpu_->GetRegs()));
     default:
       return Trouble(VcpuTrouble::kUnknownExit, UnknownExitText(index(), run, vcpu_->GetRegs()));
   }
+}
+
+VcpuAction VcpuThread::HandleInternalError() {
+  const kvm_run& run = vcpu_->run();
+  std::string why;
+  if (run.internal.suberror == KVM_INTERNAL_ERROR_EMULATION &&
+      handler_->OnEmulationFailure(*vcpu_, InstructionBytes(run), &why)) {
+    return VcpuAction::kContinue;
+  }
+  if (why.empty()) why = InternalErrorText(index(), run, vcpu_->GetRegs());
+  return Trouble(VcpuTrouble::kInternalError, why);
 }
 
 VcpuAction VcpuThread::HandlePortIo() {

@@ -67,6 +67,7 @@ class VcpuThread {
   void KickLocked() noexcept REQUIRES(mutex_);
   VcpuAction ParkIfAsked() noexcept;
   VcpuAction HandleExit();
+  VcpuAction HandleInternalError();
   VcpuAction HandlePortIo();
   VcpuAction HandleMmio();
   VcpuAction HandleBadMemory(uint64_t seen_generation);
@@ -81,6 +82,7 @@ class VcpuThread {
   std::atomic<bool> asked_{false};   // a pause, a hold or a stop is wanted; mirrors the three below
   unsigned unexplained_faults_ = 0;  // in a row; the thread's own, as is the next
   unsigned transient_failures_ = 0;
+  unsigned woken_before_start_ = 0;
 
   mutable RankedMutex<LockRank::kMachine> mutex_;
   CondVar changed_;

@@ -8,13 +8,44 @@
 
 namespace faultline {
 
-KvmVm::KvmVm(const KvmSystem& system) : system_(&system), fd_(system.CreateVm()) {
+namespace {
+
+// Where a processor without "unrestricted guest" keeps what it needs to run real mode: four pages at the top of
+// the address space, out of everybody's way (KVM API 4.40, 4.43).
+constexpr uint64_t kIdentityMap = 0xfffbc000;
+constexpr uintptr_t kTss = 0xfffbd000;
+
+}  // namespace
+
+KvmVm::KvmVm(const KvmSystem& system, IrqChip chip) : system_(&system), chip_(chip), fd_(system.CreateVm()) {
   // Both are comforts: without the first an unknown instruction comes without its bytes, without the second
   // a slot's deletion costs the other slots their mappings. Where KVM refuses, the VM works all the same.
   EnableCapability(KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1);
   const auto quirks = static_cast<uint64_t>(CheckExtension(KVM_CAP_DISABLE_QUIRKS2));
   if ((quirks & kvm::kQuirkSlotZapAll) != 0) {
     zaps_single_slots_ = EnableCapability(KVM_CAP_DISABLE_QUIRKS2, kvm::kQuirkSlotZapAll) == 0;
+  }
+  if (chip_ != IrqChip::kNone) CreateIrqChip();
+}
+
+void KvmVm::CreateIrqChip() {
+  // Only VMX knows these two, and does without them where it can.
+  uint64_t identity_map = kIdentityMap;
+  Ioctl(KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
+  Ioctl(KVM_SET_TSS_ADDR, kTss);
+
+  int rc = 0;
+  if (chip_ == IrqChip::kSplit) {
+    rc = EnableCapability(KVM_CAP_SPLIT_IRQCHIP, kIoapicPins);
+  } else {
+    rc = Ioctl(KVM_CREATE_IRQCHIP, uintptr_t{0});
+    kvm_pit_config pit{};
+    pit.flags = KVM_PIT_SPEAKER_DUMMY;
+    if (rc >= 0) rc = Ioctl(KVM_CREATE_PIT2, &pit);
+  }
+  if (rc < 0) {
+    throw Error("KVM made no interrupt controller (" + ErrnoText(-rc) + "): try " +
+                (chip_ == IrqChip::kSplit ? "--irqchip kernel" : "--irqchip split"));
   }
 }
 
