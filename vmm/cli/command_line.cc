@@ -36,6 +36,14 @@ class CliOptions final : public OptionList {
         ->type_name(value_name)
         ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
   }
+  void Repeated(const std::string& name, const std::string& value_name, std::vector<std::string>* values,
+                const std::string& help) override {
+    app_.add_option(name, *values, help)
+        ->type_name(value_name)
+        ->type_size(1)
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  }
   void Flag(const std::string& name, bool* value, const std::string& help) override {
     app_.add_flag_function(
             name, [value](int64_t count) { *value = count > 0; }, help)

@@ -18,6 +18,9 @@ class OptionList {
   // `name` as in "--cpus"; `value_name` as in "N", shown in help. Given twice is an error.
   virtual void Option(const std::string& name, const std::string& value_name, std::optional<std::string>* value,
                       const std::string& help) = 0;
+  // The same for one that may be given again and again.
+  virtual void Repeated(const std::string& name, const std::string& value_name, std::vector<std::string>* values,
+                        const std::string& help) = 0;
   virtual void Flag(const std::string& name, bool* value, const std::string& help) = 0;
   // Positional arguments, in the order declared. `name` as in "VM".
   virtual void Required(const std::string& name, std::string* value, const std::string& help) = 0;

@@ -11,6 +11,7 @@ void RunOptionTexts::Describe(OptionList& options) {
   options.Option("--name", "NAME", &name_, "What other commands call the VM; vm1, vm2, … by default");
   options.Option("--cpus", "N", &cpus_, "vCPUs, 1 to 256; 1 by default");
   options.Option("--memory", "SIZE[,...]", &memory_, "Memory at boot and room for more, see below; 256M by default");
+  guest_.Describe(options);
   options.Option("--console", "WHERE", &console_, "The guest's console: stdio (default), pty, socket:PATH or none");
   options.Option("--on-unplugged-access", "POLICY", &policy_,
                  "What a guest meets where memory was taken away by force: ones (default: reads give all ones), stop "
@@ -25,16 +26,19 @@ void RunOptionTexts::Describe(OptionList& options) {
       "  backing=KIND       anonymous (default), memfd, hugetlb or file:PATH\n"
       "  fault-around=SIZE  how much one fault brings in: auto (default), or 4K to 2M\n"
       "\n"
-      "The VM runs in the foreground with the built-in guest; type `help` at its prompt. On a terminal, Ctrl-A x\n"
-      "ends the VM and Ctrl-A h shows the keys. SIGINT and SIGTERM end it in order.\n"
+      "The VM runs in the foreground. Without --kernel or --linux it has the built-in guest; type `help` at its\n"
+      "prompt. On a terminal, Ctrl-A x ends the VM and Ctrl-A h shows the keys. SIGINT and SIGTERM end it in order.\n"
       "\n"
-      "Exit status: 0 when the VM ended as asked (the guest halted or shut down, kill, a signal, Ctrl-A x),\n"
-      "1 when it or the VMM failed, 2 for wrong options; otherwise what the guest wrote to port 0xf4, times 2 plus 1.\n"
+      "Exit status: 0 when the VM ended as asked (the guest powered off or shut down, kill, a signal, Ctrl-A x),\n"
+      "1 when the VMM failed, 2 for wrong options, 4 when the guest rebooted, 6 when its kernel panicked, 8 after a\n"
+      "triple fault, 10 when KVM could not run it; otherwise what it wrote to port 0xf4, times 2 plus 1.\n"
       "\n"
       "Examples:\n"
       "  faultline run\n"
       "  faultline run --name demo --cpus 2 --memory 256M,max=4G,slots=16\n"
       "  faultline run --name srv --console socket:/tmp/srv.console --on-unplugged-access stop\n"
+      "  faultline run --linux --memory 512M\n"
+      "  faultline run --kernel vmlinux --initrd initrd.cpio --append 'quiet' --cpus 4 --memory 1G\n"
       "  echo 'mem' | faultline run");
 }
 
@@ -52,6 +56,7 @@ RunOptions RunOptionTexts::Parse() const {
   options.machine.start_paused = paused_;
   if (log_level_) options.log_level = ParseLogLevel(*log_level_);
   Validate(options.machine);
+  guest_.Parse(&options.machine);
   return options;
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "vmm/cli/guest_options.h"
 #include "vmm/cli/log.h"
 #include "vmm/cli/option_list.h"
 #include "vmm/machine/config.h"
@@ -25,6 +26,7 @@ class RunOptionTexts {
 
  private:
   std::optional<std::string> name_, cpus_, memory_, console_, policy_, log_level_;
+  GuestOptionTexts guest_;
   bool paused_ = false;
 };
 

@@ -16,6 +16,9 @@ std::string_view ShutdownReason(ExitKind kind) {
     case ExitKind::kGuestHalt:
     case ExitKind::kShutdown:
       return "guest-shutdown";
+    case ExitKind::kReboot:
+      return "guest-reset";
+    case ExitKind::kPanic:
     case ExitKind::kCrash:
       return "guest-panic";
     case ExitKind::kError:
@@ -119,6 +122,10 @@ std::string_view ToString(ExitKind kind) {
       return "guest-halt";
     case ExitKind::kShutdown:
       return "shutdown";
+    case ExitKind::kReboot:
+      return "reboot";
+    case ExitKind::kPanic:
+      return "panic";
     case ExitKind::kCrash:
       return "crash";
     case ExitKind::kError:

@@ -25,7 +25,7 @@ void TranslateMachineEvent(const MachineEvent& event, const QmpEmit& emit);
 
 // "done", "refused", "timed-out", "failed", "cancelled"
 std::string_view ToString(UnplugOutcome outcome);
-// "guest-halt", "shutdown", "crash", "error", "killed"
+// "guest-halt", "shutdown", "reboot", "panic", "crash", "error", "killed"
 std::string_view ToString(ExitKind kind);
 
 }  // namespace faultline

@@ -9,6 +9,7 @@
 #include "guestmem/backing.h"
 #include "guestmem/guest_memory.h"
 #include "guestmem/types.h"
+#include "vmm/kvm/vm.h"
 
 namespace faultline {
 
@@ -34,16 +35,29 @@ struct MemoryConfig {
   FaultAround fault_around;
 };
 
+// What to boot instead of the built-in guest, as paths and text. See vmm/boot/boot.h.
+struct BootConfig {
+  std::string kernel;  // empty: the built-in guest
+  std::string initrd;
+  std::string command_line;
+};
+
 struct MachineConfig {
   std::string name;
   unsigned cpus = 1;
   MemoryConfig memory;
+  BootConfig boot;
+  // Of a guest that is booted; the built-in one has none.
+  IrqChip boot_irq_chip = IrqChip::kSplit;
+  bool debug_exit = false;  // a guest that is booted may end the VM through port 0xf4 (DebugExit)
   UnpluggedPolicy on_unplugged_access = UnpluggedPolicy::kOnes;
   bool start_paused = false;
 
   // Bytes the guest wrote to its serial console; called from vCPU threads, one call at a time, and should
   // not block for long: the guest waits. Null drops them.
   std::function<void(std::span<const std::byte>)> console_output;
+
+  IrqChip irq_chip() const { return boot.kernel.empty() ? IrqChip::kNone : boot_irq_chip; }
 };
 
 // Throws UsageError when the numbers make no machine (zero CPUs, misaligned or overflowing sizes, max below

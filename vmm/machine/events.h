@@ -25,12 +25,23 @@ std::string_view ToString(RunState state);      // QEMU's words: "prelaunch", "r
 std::string_view ToString(PauseReason reason);  // "requested", "unplugged-access", "io-error"
 
 enum class ExitKind : uint8_t {
-  kGuestHalt,  // the guest ended itself: `code` is what it wrote to the debug-exit port
+  kGuestHalt,  // the guest ended itself: powered off, or `code` is what it wrote to the debug-exit port
   kShutdown,   // the guest followed RequestShutdown
+  kReboot,     // the guest reset the machine
+  kPanic,      // the guest's kernel told of its panic
   kCrash,      // triple fault, or something KVM could not run
   kError,      // the machine itself failed
   kKilled,     // Stop()
 };
+
+// ExitStatus::code of the kinds that have one of their own. Even: what comes of the debug-exit port is odd, or 0.
+namespace exit_code {
+inline constexpr int kFailure = 1;
+inline constexpr int kReboot = 4;
+inline constexpr int kPanic = 6;
+inline constexpr int kTripleFault = 8;
+inline constexpr int kCannotRun = 10;  // an instruction or a state that KVM cannot run
+}  // namespace exit_code
 
 struct ExitStatus {
   ExitKind kind = ExitKind::kKilled;

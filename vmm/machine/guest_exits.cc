@@ -35,7 +35,10 @@ VcpuAction GuestExits::OnMmio(Vcpu& vcpu, Gpa gpa, std::span<std::byte> data, bo
 
 void GuestExits::OnTrouble(Vcpu& /*vcpu*/, VcpuTrouble trouble, const std::string& sentence) {
   const bool guests_fault = trouble == VcpuTrouble::kTripleFault || trouble == VcpuTrouble::kInternalError;
-  parts_.run.Exit({guests_fault ? ExitKind::kCrash : ExitKind::kError, 1, sentence});
+  int code = exit_code::kFailure;
+  if (trouble == VcpuTrouble::kTripleFault) code = exit_code::kTripleFault;
+  if (trouble == VcpuTrouble::kInternalError) code = exit_code::kCannotRun;
+  parts_.run.Exit({guests_fault ? ExitKind::kCrash : ExitKind::kError, code, sentence});
 }
 
 }  // namespace faultline

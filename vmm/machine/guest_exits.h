@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "devices/bus.h"
 #include "guestmem/guest_memory.h"
@@ -23,14 +24,16 @@ class GuestExits final : public ExitHandler {
     GuestMemory& memory;
     UnpluggedAccesses& unplugged;
     RunControl& run;
+    std::function<void(uint8_t)> end_of_interrupt;  // see Platform::OnEndOfInterrupt
   };
   // All parts outlive this.
-  explicit GuestExits(const Parts& parts) : parts_(parts) {}
+  explicit GuestExits(Parts parts) : parts_(std::move(parts)) {}
 
   VcpuAction OnPortIo(Vcpu& vcpu, uint16_t port, std::span<std::byte> data, bool write) override;
   // An exit here does not prove that nothing is there: it may have been plugged since, or KVM's interpreter met
   // a host page it could not reach. Memory that is mapped now is served through GuestMemory.
   VcpuAction OnMmio(Vcpu& vcpu, Gpa gpa, std::span<std::byte> data, bool write) override;
+  void OnEndOfInterrupt(uint8_t vector) override { parts_.end_of_interrupt(vector); }
   void OnTrouble(Vcpu& vcpu, VcpuTrouble trouble, const std::string& sentence) override;
 
  private:

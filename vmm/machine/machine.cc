@@ -1,31 +1,23 @@
 #include "vmm/machine/machine.h"
 
-#include <algorithm>
-#include <atomic>
 #include <utility>
 
 #include "devices/bus.h"
-#include "devices/debug_exit.h"
 #include "devices/idle_port.h"
-#include "devices/serial.h"
 #include "guestmem/error.h"
 #include "guestmem/guest_memory.h"
-#include "vmm/builtin_guest/loader.h"
 #include "vmm/kvm/memslots.h"
 #include "vmm/kvm/system.h"
-#include "vmm/kvm/vcpu.h"
 #include "vmm/kvm/vcpu_thread.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/guest_exits.h"
+#include "vmm/machine/platform.h"
 #include "vmm/machine/plugged_memory.h"
 #include "vmm/machine/run_control.h"
 #include "vmm/machine/unplugged_accesses.h"
 
 namespace faultline {
 namespace {
-
-// A built-in guest whose memory ends below runs without CPUID, on 2 MiB pages.
-constexpr Gpa kSmallGuestEnd{(16_GiB).value};
 
 MachineConfig Checked(const MachineConfig& config) {
   Validate(config);
@@ -56,20 +48,20 @@ class Machine::Impl {
         layout_(MemoryLayout::For(config_.memory)),
         sink_(std::move(sink)),
         system_(host),
-        vm_(system_),
+        vm_(system_, config_.irq_chip()),
         slots_(vm_),
         memory_(host, slots_, MemoryOptions(config_)),
-        serial_([this](std::span<const std::byte> data) { WriteConsole(data); }),
-        debug_exit_([this](uint32_t value) { OnDebugExit(value); }),
         run_(idle_, sink_),
-        devices_(memory_, config_.memory, layout_.window, idle_, sink_),
+        devices_(
+            memory_, config_.memory, layout_.window, [this] { platform_->OnMemoryEvent(); }, sink_),
         unplugged_(
             config_.on_unplugged_access, [this](const UnpluggedAccessEvent& event) { Emit(event); },
             [this](const std::string& sentence) { run_.RequestPause(PauseReason::kUnpluggedAccess, sentence); }),
-        exits_({ports_, mmio_, memory_, unplugged_, run_}) {
+        exits_({ports_, mmio_, memory_, unplugged_, run_,
+                [this](uint8_t vector) { platform_->OnEndOfInterrupt(vector); }}) {
     PlugBootMemory();
-    AttachDevices();
-    AddVcpus();
+    platform_ = MakePlatform();
+    platform_->Load();
     slots_.SetVcpuHold({[this] { run_.Hold(); }, [this] { run_.Release(); }});
     memory_.SetFailureHandler([this](const GuestMemory::FaultFailure& failure) {
       run_.RequestPause(PauseReason::kIoError, FailureText(failure));
@@ -97,11 +89,7 @@ class Machine::Impl {
 
   void RequestShutdown() {
     if (run_.state() == RunState::kExited) throw UsageError("the VM has ended already: nothing is left to shut down");
-    shutdown_requested_.store(true, std::memory_order_relaxed);
-    if (!RequestBuiltinGuestShutdown(memory_)) {
-      throw Error("the guest's memory could not be reached to ask it to shut down: use `faultline kill`");
-    }
-    idle_.Notify();
+    platform_->RequestShutdown();
     Emit(PowerdownEvent{});
   }
 
@@ -141,11 +129,7 @@ class Machine::Impl {
     return status;
   }
 
-  size_t ConsoleInput(std::span<const std::byte> data) {
-    const size_t taken = serial_.QueueInput(data);
-    if (taken > 0) idle_.Notify();
-    return taken;
-  }
+  size_t ConsoleInput(std::span<const std::byte> data) { return platform_->ConsoleInput(data); }
 
   const MachineConfig& config() const { return config_; }
   RunControl& run() { return run_; }
@@ -171,49 +155,27 @@ class Machine::Impl {
     memory_.Plug(spec);
   }
 
-  void AttachDevices() {
-    ports_.Attach(Serial::kCom1Port, Serial::kPortCount, serial_);
-    ports_.Attach(DebugExit::kPort, DebugExit::kPortCount, debug_exit_);
-    ports_.Attach(IdlePort::kPort, IdlePort::kPortCount, idle_);
-    ports_.Attach(MemoryHotplug::kPort, MemoryHotplug::kPortCount, devices_.registers());
-  }
-
-  void AddVcpus() {
-    BuiltinGuestConfig guest;
-    guest.cpus = config_.cpus;
-    guest.boot_ram.push_back(layout_.low);
-    if (layout_.high.size.value != 0) guest.boot_ram.push_back(layout_.high);
-    guest.hotplug_window = layout_.window;
-    guest.hotplug_slots = config_.memory.slots;
-    // Asking for the CPU's features takes longer than the page tables of a few GiB do.
-    const bool small = std::max(layout_.high.end(), layout_.window.end()) <= kSmallGuestEnd;
-    guest.gib_pages = !small && system_.HasGibPages();
-    const VcpuFeatures features = small ? VcpuFeatures::kNone : VcpuFeatures::kSupported;
-    const std::vector<CpuEntry> entries = LoadBuiltinGuest(memory_, guest);
-    for (unsigned i = 0; i < config_.cpus; ++i) {
-      auto vcpu = std::make_unique<Vcpu>(vm_, i, features);
-      vcpu->SetUserModeEntry(entries[i]);
-      run_.AddVcpu(std::make_unique<VcpuThread>(std::move(vcpu), exits_, slots_));
-    }
+  std::unique_ptr<Platform> MakePlatform() {
+    const PlatformParts parts{system_.host(),
+                              config_,
+                              layout_,
+                              vm_,
+                              slots_,
+                              memory_,
+                              ports_,
+                              mmio_,
+                              idle_,
+                              devices_.registers(),
+                              run_,
+                              exits_,
+                              [this](std::span<const std::byte> data) { WriteConsole(data); }};
+    return config_.boot.kernel.empty() ? MakeBuiltinPlatform(parts) : MakePcPlatform(parts);
   }
 
   void WriteConsole(std::span<const std::byte> data) {
     if (!config_.console_output) return;
     MutexLock lock(console_mutex_);
     config_.console_output(data);
-  }
-
-  void OnDebugExit(uint32_t value) {
-    ExitStatus status;
-    status.code = DebugExit::StatusFor(value);
-    const bool asked = shutdown_requested_.load(std::memory_order_relaxed);
-    status.kind = asked && value == 0 ? ExitKind::kShutdown : ExitKind::kGuestHalt;
-    if (value != 0) {
-      status.sentence = "the guest ended with code " + std::to_string(value);
-    } else {
-      status.sentence = asked ? "the guest shut down as requested" : "the guest halted";
-    }
-    run_.Exit(std::move(status));
   }
 
   const MachineConfig config_;
@@ -225,15 +187,13 @@ class Machine::Impl {
   GuestMemory memory_;
   IdlePort idle_;
   RankedMutex<LockRank::kMachine> console_mutex_;  // one call of the console's sink at a time
-  Serial serial_;
-  DebugExit debug_exit_;
   Bus ports_;
   Bus mmio_;
-  std::atomic<bool> shutdown_requested_{false};
   RunControl run_;
   PluggedMemory devices_;
   UnpluggedAccesses unplugged_;
   GuestExits exits_;
+  std::unique_ptr<Platform> platform_;
 };
 
 Machine::Machine(Host& host, const MachineConfig& config, MachineEventSink sink)

@@ -14,9 +14,9 @@ std::string Memory(const std::string& id) { return "memory '" + id + "'"; }
 
 }  // namespace
 
-PluggedMemory::PluggedMemory(GuestMemory& memory, const MemoryConfig& config, GpaRange window, IdlePort& idle,
-                             const MachineEventSink& sink)
-    : memory_(&memory), idle_(&idle), sink_(&sink), registers_(config.slots, *this), table_(config, window) {}
+PluggedMemory::PluggedMemory(GuestMemory& memory, const MemoryConfig& config, GpaRange window,
+                             std::function<void()> wake, const MachineEventSink& sink)
+    : memory_(&memory), wake_(std::move(wake)), sink_(&sink), registers_(config.slots, *this), table_(config, window) {}
 
 PluggedMemory::~PluggedMemory() { Close(); }
 

@@ -5,12 +5,12 @@
 // Lock: kMachine, never held across a call to GuestMemory, the event sink or a completion.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "devices/idle_port.h"
 #include "devices/memory_hotplug.h"
 #include "guestmem/guest_memory.h"
 #include "guestmem/mutex.h"
@@ -23,8 +23,8 @@ namespace faultline {
 
 class PluggedMemory final : private MemoryHotplugListener {
  public:
-  // All outlive this.
-  PluggedMemory(GuestMemory& memory, const MemoryConfig& config, GpaRange window, IdlePort& idle,
+  // `memory` and `sink` outlive this. `wake` makes the guest look at the registers; it must not block.
+  PluggedMemory(GuestMemory& memory, const MemoryConfig& config, GpaRange window, std::function<void()> wake,
                 const MachineEventSink& sink);
   // Ends what is under way as kCancelled. No vCPU runs any more.
   ~PluggedMemory();
@@ -61,7 +61,7 @@ class PluggedMemory final : private MemoryHotplugListener {
 
   void OnEject(unsigned slot) override;
   void OnOst(unsigned slot, uint32_t event, uint32_t status) override;
-  void OnEventRaised() override { idle_->Notify(); }
+  void OnEventRaised() override { wake_(); }
 
   void Work();
   void Do(Step step) EXCLUDES(mutex_);
@@ -80,7 +80,7 @@ class PluggedMemory final : private MemoryHotplugListener {
   }
 
   GuestMemory* memory_;
-  IdlePort* idle_;
+  const std::function<void()> wake_;
   const MachineEventSink* sink_;
   MemoryHotplug registers_;
 

@@ -30,6 +30,12 @@ _faultline() {
 
   case $prev in
     --console) words="stdio pty socket: none" ;;
+    --irqchip) words="split kernel" ;;
+    --device) words="debug-exit" ;;
+    --kernel | --initrd)
+      mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+      return
+      ;;
     --on-unplugged-access) words="ones stop log" ;;
     --log-level) words="debug info warning error off" ;;
     --backing) words="anonymous memfd hugetlb file:" ;;
@@ -47,7 +53,7 @@ _faultline() {
         return
       fi
       ;;
-    --name | --cpus | --memory | --id | --slot | --address | --timeout | --vcpus | --regions | --region-size | \
+    --name | --cpus | --memory | --append | --id | --slot | --address | --timeout | --vcpus | --regions | --region-size | \
       --duration | --churn | --fault-around | --seed)
       return
       ;;
@@ -58,7 +64,10 @@ _faultline() {
   fi
 
   case $command in
-    run) options="--name --cpus --memory --console --on-unplugged-access --paused --log-level --help" ;;
+    run)
+      options="--name --cpus --memory --kernel --initrd --append --linux --irqchip --device --console"
+      options+=" --on-unplugged-access --paused --log-level --help"
+      ;;
     list | version) options="--json --help" ;;
     info | pause | resume | kill | events | "memory list") options="--json --help" ;;
     shutdown) options="--timeout --json --help" ;;

@@ -1,0 +1,29 @@
+// The options of `faultline run` that say which guest is booted and on what machine.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vmm/cli/option_list.h"
+#include "vmm/machine/config.h"
+
+namespace faultline {
+
+class GuestOptionTexts {
+ public:
+  void Describe(OptionList& options);
+  // Fills in what concerns the guest. With --linux it runs the scripts that make kernel and initrd, which may take
+  // minutes, their progress on standard error. Throws UsageError, or Error when a script fails.
+  void Parse(MachineConfig* config) const;
+
+ private:
+  bool Boots() const { return kernel_ || linux_; }
+  void RefuseWithoutKernel() const;
+
+  std::optional<std::string> kernel_, initrd_, append_, irqchip_;
+  std::vector<std::string> devices_;
+  bool linux_ = false;
+};
+
+}  // namespace faultline

@@ -1,0 +1,67 @@
+// What a machine is besides memory, vCPUs and their control: the devices, the way its guest is started and spoken
+// to. One for each kind of guest.
+//
+// Owned by the machine, which makes it last and ends it first, when no vCPU runs any more. Load is called once
+// before the first vCPU runs; all else is thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+
+namespace faultline {
+
+class Bus;
+class ExitHandler;
+class GuestMemory;
+class Host;
+class IdlePort;
+class KvmVm;
+class MemoryHotplug;
+class MemslotTable;
+class RunControl;
+struct MachineConfig;
+struct MemoryLayout;
+
+// The machine as its platform finds it: boot memory plugged, buses empty, no vCPU. All outlive the platform.
+struct PlatformParts {
+  Host& host;
+  const MachineConfig& config;
+  const MemoryLayout& layout;
+  KvmVm& vm;
+  MemslotTable& slots;
+  GuestMemory& memory;
+  Bus& ports;
+  Bus& mmio;
+  IdlePort& idle;
+  MemoryHotplug& hotplug;
+  RunControl& run;
+  ExitHandler& exits;
+  std::function<void(std::span<const std::byte>)> console;  // where the guest's console goes
+};
+
+class Platform {
+ public:
+  virtual ~Platform() = default;
+
+  // Puts the guest into memory, attaches the devices and makes the vCPUs. Throws Error. Blocks for files.
+  virtual void Load() = 0;
+
+  // Asks the guest to shut down and does not wait. Throws Error when it cannot be reached.
+  virtual void RequestShutdown() = 0;
+  // What the user typed; how many bytes were taken (see Machine::ConsoleInput).
+  virtual size_t ConsoleInput(std::span<const std::byte> data) = 0;
+  // The memory hot-plug registers have news for the guest.
+  virtual void OnMemoryEvent() = 0;
+  // A CPU ended its service of a level-triggered interrupt that came from outside KVM.
+  virtual void OnEndOfInterrupt(uint8_t vector) = 0;
+};
+
+// The built-in guest: a serial console, the hot-plug registers and a port to idle on; no interrupts.
+std::unique_ptr<Platform> MakeBuiltinPlatform(const PlatformParts& parts);
+// A PC without firmware, for the kernel in `config.boot`.
+std::unique_ptr<Platform> MakePcPlatform(const PlatformParts& parts);
+
+}  // namespace faultline
