@@ -41,6 +41,7 @@ struct VirtioEnvironment {
 struct BlockConfig {
   std::string path;        // a regular file or a block device; its size is rounded down to 512 bytes
   bool read_only = false;  // opens it for reading and takes a shared lock, otherwise an exclusive one
+  bool io_uring = true;    // false: plain reads and writes on the device's thread, as without io_uring
   std::string serial;      // what the guest reads with GET_ID, at most 20 bytes; empty: the file's name
 };
 // A disk (virtio 1.2 §5.2). Error when the image is missing, a directory, unreadable or used by another VM.
