@@ -1,0 +1,54 @@
+#include "commands.h"
+#include "system.h"
+
+namespace guest {
+namespace {
+
+constexpr uint32_t kPart = 1 << 20;
+
+uint8_t HostByte(uint32_t i) { return static_cast<uint8_t>(i * 7 + i / 256); }
+uint8_t GuestByte(uint32_t i) { return static_cast<uint8_t>(i * 11 + i / 256 + 1); }
+
+bool Complain(const char* what, int error) {
+  Print("disk: FAILED to ");
+  Print(what);
+  Print(", error ");
+  PrintNumber(static_cast<unsigned long>(-error));
+  Print("\n");
+  return false;
+}
+
+bool TestOpenDisk(int fd) {
+  uint8_t* buffer = Allocate(kPart);
+  if (buffer == nullptr) return Complain("have memory", -12);
+  int rc = ReadAt(fd, buffer, kPart, 0);
+  if (rc < 0) return Complain("read what the host wrote", rc);
+  for (uint32_t i = 0; i < kPart; ++i) {
+    if (buffer[i] != HostByte(i)) return Complain("find what the host wrote", 0);
+  }
+  for (uint32_t i = 0; i < kPart; ++i) buffer[i] = GuestByte(i);
+  rc = WriteAt(fd, buffer, kPart, kPart);
+  if (rc < 0) return Complain("write", rc);
+  rc = SystemCall(nr::kFsync, fd);
+  if (rc < 0) return Complain("flush", rc);
+  memset(buffer, 0, kPart);
+  rc = ReadAt(fd, buffer, kPart, kPart);
+  if (rc < 0) return Complain("read back", rc);
+  for (uint32_t i = 0; i < kPart; ++i) {
+    if (buffer[i] != GuestByte(i)) return Complain("read back what it wrote", 0);
+  }
+  Print("disk: ok, 1 MiB verified, 1 MiB written and flushed\n");
+  return true;
+}
+
+}  // namespace
+
+bool TestDisk(const char* path) {
+  const int fd = Open(path, kReadWrite | kDirect);
+  if (fd < 0) return Complain("open the disk", fd);
+  const bool worked = TestOpenDisk(fd);
+  Close(fd);
+  return worked;
+}
+
+}  // namespace guest

@@ -1,0 +1,96 @@
+// Entropy, consoles and memory.
+#include "commands.h"
+#include "system.h"
+
+namespace guest {
+namespace {
+
+constexpr int kInput = 0;
+
+// Reads up to the end of a line, which is dropped.
+bool ReadLine(int fd, char* line, size_t size) {
+  size_t used = 0;
+  while (used + 1 < size) {
+    char c;
+    if (Read(fd, &c, 1) != 1) return false;
+    if (c == '\n' || c == '\r') break;
+    line[used++] = c;
+  }
+  line[used] = '\0';
+  return true;
+}
+
+}  // namespace
+
+bool TestEntropy() {
+  uint8_t bytes[32] = {};
+  const int fd = Open("/dev/hwrng", kReadOnly);
+  size_t got = 0;
+  while (fd >= 0 && got < sizeof(bytes)) {
+    const int more = Read(fd, bytes + got, sizeof(bytes) - got);
+    if (more <= 0) break;
+    got += static_cast<size_t>(more);
+  }
+  if (fd >= 0) Close(fd);
+  bool differ = false;
+  for (const uint8_t byte : bytes) differ = differ || byte != bytes[0];
+  if (got < sizeof(bytes) || !differ) {
+    Print("rng: FAILED\n");
+    return false;
+  }
+  Print("rng: ok ");
+  PrintHex(bytes, sizeof(bytes));
+  Print("\n");
+  return true;
+}
+
+bool TestConsole() {
+  char line[128];
+  Print("console: type a line\n");
+  if (!ReadLine(kInput, line, sizeof(line))) {
+    Print("console: FAILED to read\n");
+    return false;
+  }
+  Print("console: ok, read '");
+  Print(line);
+  Print("'\n");
+  return true;
+}
+
+bool TestVirtioConsole() {
+  char line[128];
+  const int fd = Open("/dev/hvc0", kReadWrite);
+  constexpr char kQuestion[] = "hvc: type a line\n";
+  if (fd < 0 || Write(fd, kQuestion, sizeof(kQuestion) - 1) < 0 || !ReadLine(fd, line, sizeof(line))) {
+    Print("hvc: FAILED\n");
+    return false;
+  }
+  Write(fd, "hvc: read '", 11);
+  Write(fd, line, Length(line));
+  Write(fd, "'\n", 2);
+  Close(fd);
+  Print("hvc: ok, read '");
+  Print(line);
+  Print("'\n");
+  return true;
+}
+
+bool TestMemory(unsigned mebibytes) {
+  const size_t size = size_t{mebibytes} << 20;
+  uint8_t* memory = Allocate(size);
+  bool worked = memory != nullptr;
+  auto* words = reinterpret_cast<uint32_t*>(memory);
+  const uint32_t count = static_cast<uint32_t>(size / sizeof(uint32_t));
+  for (uint32_t i = 0; worked && i < count; ++i) {
+    worked = words[i] == 0;
+    words[i] = i * 2654435761U + 1;
+  }
+  for (uint32_t i = 0; worked && i < count; ++i) worked = words[i] == i * 2654435761U + 1;
+  Print(worked ? "touch: ok, " : "touch: FAILED, ");
+  PrintNumber(mebibytes);
+  Print(" MiB\n");
+  if (memory != nullptr) SystemCall(nr::kMunmap, Word(memory), static_cast<long>(size));
+  return worked;
+}
+
+}  // namespace guest
