@@ -25,6 +25,7 @@
 #include "devices/doorbell.h"
 #include "devices/msi.h"
 #include "devices/pci/pci_function.h"
+#include "devices/virtio/net_backend.h"
 #include "guestmem/guest_memory.h"
 #include "guestmem/host.h"
 
@@ -46,9 +47,6 @@ struct BlockConfig {
 };
 // A disk (virtio 1.2 §5.2). Error when the image is missing, a directory, unreadable or used by another VM.
 std::unique_ptr<PciFunction> MakeVirtioBlock(const BlockConfig& config, const VirtioEnvironment& environment);
-
-// Moves Ethernet frames between a network card and the world; see devices/virtio/net_backend.h.
-class NetBackend;
 
 // User networking through the helper program: 10.0.2.0/24, gateway 10.0.2.2, DNS 10.0.2.3, DHCP from 10.0.2.15.
 struct SlirpConfig {

@@ -231,6 +231,11 @@ void VirtioDevice::SettleQueuesLocked() {
   if (needs_reset_) BreakLocked();
 }
 
+void VirtioDevice::ConfigChangedLocked() {
+  config_generation_.fetch_add(1, std::memory_order_relaxed);
+  if (interrupts_ != nullptr) interrupts_->ConfigChanged();
+}
+
 void VirtioDevice::OnReady(int fd) {
   {
     MutexLock lock(mutex_);

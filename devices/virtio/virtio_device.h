@@ -104,6 +104,8 @@ class VirtioDevice {
   bool running() const REQUIRES(mutex_) { return running_; }
   // Copies what a configuration structure holds; past its end reads as zero.
   static void CopyConfig(std::span<const std::byte> config, uint64_t offset, std::span<std::byte> out);
+  // The configuration reads differently now: tells the driver (§2.5).
+  void ConfigChangedLocked() REQUIRES(mutex_);
   // For requests that cannot even be failed: DEVICE_NEEDS_RESET (§2.1.2) once the hook returned.
   void GiveUpLocked() REQUIRES(mutex_) { needs_reset_ = true; }
 
