@@ -59,8 +59,10 @@ bool LooksLikeBzImage(const ImageSource& kernel) {
 LoadedKernel LoadBzImage(const BootFiles& files, BootMemory& memory) {
   const ImageSource& kernel = files.kernel;
   const SetupHeader header = ReadSetupHeader(kernel);
-  if (header.payload >= kernel.size()) {
-    throw Error(kernel.name() + " is truncated: it ends before the kernel behind its setup code; copy it again");
+  // The entry lies in the kernel, behind the setup code.
+  const Bytes entry = header.has_64bit_entry ? kEntry64 : Bytes(0);
+  if (header.payload + entry >= kernel.size()) {
+    throw Error(kernel.name() + " is truncated: it ends before the entry of its kernel; copy it again");
   }
   CheckCommandLine(files, header.command_line_max);
   const Bytes payload_size = kernel.size() - header.payload;
@@ -83,11 +85,11 @@ LoadedKernel LoadBzImage(const BootFiles& files, BootMemory& memory) {
   loaded.entry.rsi = params.Place(memory).value;
   if (header.has_64bit_entry) {
     loaded.entry.mode = BootEntry::Mode::kLong64;
-    loaded.entry.rip = (loaded.image.start + kEntry64).value;
+    loaded.entry.rip = (loaded.image.start + entry).value;
     loaded.entry.cr3 = PlaceIdentityMap(memory);
   } else {
     loaded.entry.mode = BootEntry::Mode::kProtected32;
-    loaded.entry.rip = loaded.image.start.value;
+    loaded.entry.rip = (loaded.image.start + entry).value;
   }
   PlaceEntryTables(loaded.entry, memory);
   return loaded;
