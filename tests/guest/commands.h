@@ -1,30 +1,37 @@
 // What the guest's init can be told to do, one word of its arguments each: "NAME" or "NAME=VALUE".
 //
-// Each returns whether it worked, having printed one line "NAME: ok ..." or "NAME: FAILED ..." that a test waits for.
+// Each returns whether it worked, having printed one line that a test waits for: the one given here, or
+// "NAME: FAILED to ..., error N". Init itself prints "faultline init: running on Linux RELEASE, CPUs LIST, memory N kB"
+// first, and "faultline init: done" or "faultline init: done, with failures" after the last command.
+// Further commands: "sleep=MILLISECONDS", "stay" (for ever), "poweroff", "reboot", "panic"; none prints anything.
 #pragma once
 
 #include <stdint.h>
 
 namespace guest {
 
-// Writes and reads whole blocks of the disk at `path` past the page cache. The first MiB holds what the host put there,
-// byte i being i * 7 + i / 256; the second MiB gets byte i * 11 + i / 256 + 1, flushed.
+// "disk=PATH": reads the first MiB, which the host filled (byte i is i * 7 + i / 256), writes the second (byte i is
+// i * 11 + i / 256 + 1, i from 0), flushes and reads it back, all past the page cache.
+// "disk: ok, 1 MiB verified, 1 MiB written and flushed"
 bool TestDisk(const char* path);
-// DHCP on eth0, then an echo request to the gateway.
+// "net": DHCP on eth0, then an echo request to the gateway.
+// "net: ok, address 10.0.2.15, gateway 10.0.2.2 answers"
 bool TestNetwork();
-// Sends "hello from the guest" to a program on the host through the gateway and wants "hello from the host" back; TCP
-// and UDP.
+// "tcp=PORT", "udp=PORT": sends "hello from the guest" to the host through the gateway's address and wants "hello from
+// the host" back. "tcp: ok", "udp: ok"
 bool TestTcp(uint16_t port);
 bool TestUdp(uint16_t port);
-// Waits on TCP port `port` for a connection, through which it says what it hears, once.
+// "listen=PORT": waits for a TCP connection and sends back the first thing it hears.
+// "listen: ready", then "listen: ok"
 bool TestListen(uint16_t port);
-// Reads /dev/hwrng.
+// "rng": reads 32 bytes of /dev/hwrng. "rng: ok HEX"
 bool TestEntropy();
-// Reads a line from the console and says it.
+// "console": reads a line from the console. "console: type a line", then "console: ok, read 'LINE'"
 bool TestConsole();
-// The same on the virtio console.
+// "hvc": the same on the virtio console, which gets "hvc: type a line" and "hvc: read 'LINE'"; the console gets
+// "hvc: ok, read 'LINE'".
 bool TestVirtioConsole();
-// Writes `mebibytes` of memory and reads them back.
+// "touch=MEBIBYTES": writes that much memory and reads it back. "touch: ok, 64 MiB"
 bool TestMemory(unsigned mebibytes);
 
 }  // namespace guest
