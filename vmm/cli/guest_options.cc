@@ -1,6 +1,9 @@
 #include "vmm/cli/guest_options.h"
 
+#include <utility>
+
 #include "guestmem/error.h"
+#include "vmm/cli/device_option.h"
 #include "vmm/cli/guest_script.h"
 
 namespace faultline {
@@ -24,18 +27,33 @@ void GuestOptionTexts::Describe(OptionList& options) {
                "Boot a small Linux, built first if it is not there: scripts/guest-kernel and scripts/guest-initrd");
   options.Option("--irqchip", "WHERE", &irqchip_,
                  "With --kernel or --linux: split (default: local APICs in KVM) or kernel (PICs, IOAPIC and PIT too)");
+  options.Repeated("--disk", "FILE[,...]", &disks_, "A virtio disk on a file or block device; see below");
+  options.Flag("--rng", &rng_, "A virtio source of entropy");
+  options.Flag("--virtio-console", &virtio_console_,
+               "A virtio console beside the serial port; what is typed goes there");
   options.Repeated("--device", "NAME", &devices_,
                    "With --kernel or --linux: debug-exit, port 0xf4, by which the guest ends the VM");
 }
 
 void GuestOptionTexts::RefuseWithoutKernel() const {
-  const char* name = initrd_             ? "--initrd"
-                     : append_           ? "--append"
-                     : irqchip_          ? "--irqchip"
-                     : !devices_.empty() ? "--device"
-                                         : nullptr;
-  if (name == nullptr) return;
-  throw UsageError(std::string(name) + " is for a guest that is booted: add --kernel FILE or --linux");
+  const std::pair<bool, const char*> given[] = {
+      {initrd_.has_value(), "--initrd"},     {append_.has_value(), "--append"}, {irqchip_.has_value(), "--irqchip"},
+      {!devices_.empty(), "--device"},       {!disks_.empty(), "--disk"},       {rng_, "--rng"},
+      {virtio_console_, "--virtio-console"},
+  };
+  for (const auto& [is_given, name] : given) {
+    if (is_given) throw UsageError(std::string(name) + " is for a guest that is booted: add --kernel FILE or --linux");
+  }
+}
+
+void GuestOptionTexts::ParseDevices(DeviceConfig* devices) const {
+  for (const std::string& disk : disks_) devices->disks.push_back(ParseDiskOption(disk));
+  devices->rng = rng_;
+  devices->console = virtio_console_;
+  for (const std::string& device : devices_) {
+    if (device != "debug-exit") throw UsageError("--device: '" + device + "' is unknown: there is debug-exit");
+    devices->debug_exit = true;
+  }
 }
 
 void GuestOptionTexts::Parse(MachineConfig* config) const {
@@ -45,10 +63,7 @@ void GuestOptionTexts::Parse(MachineConfig* config) const {
   }
   if (linux_ && kernel_) throw UsageError("--linux brings its own kernel: leave out --kernel, or --linux");
   if (irqchip_) config->boot_irq_chip = ParseIrqChip(*irqchip_);
-  for (const std::string& device : devices_) {
-    if (device != "debug-exit") throw UsageError("--device: '" + device + "' is unknown: there is debug-exit");
-    config->debug_exit = true;
-  }
+  ParseDevices(&config->devices);
   config->boot.kernel = linux_ ? RunGuestScript("guest-kernel") : *kernel_;
   if (initrd_) {
     config->boot.initrd = *initrd_;

@@ -20,10 +20,13 @@ class GuestOptionTexts {
  private:
   bool Boots() const { return kernel_ || linux_; }
   void RefuseWithoutKernel() const;
+  void ParseDevices(DeviceConfig* devices) const;
 
   std::optional<std::string> kernel_, initrd_, append_, irqchip_;
-  std::vector<std::string> devices_;
+  std::vector<std::string> devices_, disks_;
   bool linux_ = false;
+  bool rng_ = false;
+  bool virtio_console_ = false;
 };
 
 }  // namespace faultline

@@ -26,6 +26,8 @@ void RunOptionTexts::Describe(OptionList& options) {
       "  backing=KIND       anonymous (default), memfd, hugetlb or file:PATH\n"
       "  fault-around=SIZE  how much one fault brings in: auto (default), or 4K to 2M\n"
       "\n"
+      "Keys of --disk: readonly, serial=TEXT. --disk and --device may be given again and again.\n"
+      "\n"
       "The VM runs in the foreground. Without --kernel or --linux it has the built-in guest; type `help` at its\n"
       "prompt. On a terminal, Ctrl-A x ends the VM and Ctrl-A h shows the keys. SIGINT and SIGTERM end it in order.\n"
       "\n"

@@ -10,6 +10,7 @@
 #include "guestmem/guest_memory.h"
 #include "guestmem/types.h"
 #include "vmm/kvm/vm.h"
+#include "vmm/machine/device_config.h"
 
 namespace faultline {
 
@@ -49,7 +50,7 @@ struct MachineConfig {
   BootConfig boot;
   // Of a guest that is booted; the built-in one has none.
   IrqChip boot_irq_chip = IrqChip::kSplit;
-  bool debug_exit = false;  // a guest that is booted may end the VM through port 0xf4 (DebugExit)
+  DeviceConfig devices;  // likewise
   UnpluggedPolicy on_unplugged_access = UnpluggedPolicy::kOnes;
   bool start_paused = false;
 

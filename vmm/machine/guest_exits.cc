@@ -2,7 +2,27 @@
 
 #include <algorithm>
 
+#include "vmm/assist/kvm_registers.h"
+
 namespace faultline {
+namespace {
+
+void InjectException(Vcpu* vcpu, const AssistResult& result) {
+  constexpr uint8_t kPageFault = 14;
+  if (result.vector == kPageFault) {
+    kvm_sregs sregs = vcpu->GetSregs();
+    sregs.cr2 = result.cr2;
+    vcpu->SetSregs(sregs);
+  }
+  kvm_vcpu_events events = vcpu->GetEvents();
+  events.exception.injected = 1;
+  events.exception.nr = result.vector;
+  events.exception.has_error_code = result.error_code ? 1 : 0;
+  events.exception.error_code = result.error_code.value_or(0);
+  vcpu->SetEvents(events);
+}
+
+}  // namespace
 
 VcpuAction GuestExits::OnPortIo(Vcpu& /*vcpu*/, uint16_t port, std::span<std::byte> data, bool write) {
   if (write) {
@@ -31,6 +51,18 @@ VcpuAction GuestExits::OnMmio(Vcpu& vcpu, Gpa gpa, std::span<std::byte> data, bo
   }
   parts_.unplugged.Answer({vcpu.index(), gpa, data, write}, [&vcpu] { return vcpu.rip(); });
   return VcpuAction::kContinue;
+}
+
+bool GuestExits::OnEmulationFailure(Vcpu& vcpu, std::span<const uint8_t> bytes, std::string* why) {
+  AssistRegisters registers = ToAssistRegisters(vcpu.GetRegs(), vcpu.GetSregs());
+  const AssistResult result = parts_.assist.Complete(registers, bytes, vcpu.index());
+  if (result.outcome == AssistResult::Outcome::kRefused) {
+    *why = result.sentence;
+    return false;
+  }
+  vcpu.SetRegs(ToKvmRegs(registers));
+  if (result.outcome == AssistResult::Outcome::kException) InjectException(&vcpu, result);
+  return true;
 }
 
 void GuestExits::OnTrouble(Vcpu& /*vcpu*/, VcpuTrouble trouble, const std::string& sentence) {

@@ -10,6 +10,7 @@
 
 #include "devices/bus.h"
 #include "guestmem/guest_memory.h"
+#include "vmm/assist/assist.h"
 #include "vmm/kvm/exit_handler.h"
 #include "vmm/machine/run_control.h"
 #include "vmm/machine/unplugged_accesses.h"
@@ -24,6 +25,7 @@ class GuestExits final : public ExitHandler {
     GuestMemory& memory;
     UnpluggedAccesses& unplugged;
     RunControl& run;
+    InstructionAssist& assist;
     std::function<void(uint8_t)> end_of_interrupt;  // see Platform::OnEndOfInterrupt
   };
   // All parts outlive this.
@@ -34,6 +36,7 @@ class GuestExits final : public ExitHandler {
   // a host page it could not reach. Memory that is mapped now is served through GuestMemory.
   VcpuAction OnMmio(Vcpu& vcpu, Gpa gpa, std::span<std::byte> data, bool write) override;
   void OnEndOfInterrupt(uint8_t vector) override { parts_.end_of_interrupt(vector); }
+  bool OnEmulationFailure(Vcpu& vcpu, std::span<const uint8_t> bytes, std::string* why) override;
   void OnTrouble(Vcpu& vcpu, VcpuTrouble trouble, const std::string& sentence) override;
 
  private:

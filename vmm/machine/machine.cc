@@ -57,7 +57,8 @@ class Machine::Impl {
         unplugged_(
             config_.on_unplugged_access, [this](const UnpluggedAccessEvent& event) { Emit(event); },
             [this](const std::string& sentence) { run_.RequestPause(PauseReason::kUnpluggedAccess, sentence); }),
-        exits_({ports_, mmio_, memory_, unplugged_, run_,
+        assist_(memory_),
+        exits_({ports_, mmio_, memory_, unplugged_, run_, assist_,
                 [this](uint8_t vector) { platform_->OnEndOfInterrupt(vector); }}) {
     PlugBootMemory();
     platform_ = MakePlatform();
@@ -192,6 +193,7 @@ class Machine::Impl {
   RunControl run_;
   PluggedMemory devices_;
   UnpluggedAccesses unplugged_;
+  InstructionAssist assist_;
   GuestExits exits_;
   std::unique_ptr<Platform> platform_;
 };

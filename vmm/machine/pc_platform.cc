@@ -21,6 +21,7 @@
 #include "vmm/boot/boot.h"
 #include "vmm/boot/entry_state.h"
 #include "vmm/kvm/guest_cpuid.h"
+#include "vmm/kvm/kvm_doorbell_host.h"
 #include "vmm/kvm/vcpu.h"
 #include "vmm/kvm/vcpu_thread.h"
 #include "vmm/machine/config.h"
@@ -28,6 +29,7 @@
 #include "vmm/machine/pc_layout.h"
 #include "vmm/machine/platform.h"
 #include "vmm/machine/run_control.h"
+#include "vmm/machine/virtio_cards.h"
 
 namespace faultline {
 namespace {
@@ -42,10 +44,15 @@ class PcPlatform final : public Platform {
         keyboard_([this] { OnReset(); }),
         panic_([this] { OnPanic(); }),
         debug_exit_([this](uint32_t value) { OnDebugExit(value); }),
+        doorbells_(parts.vm),
         pci_(parts.mmio, pc::kPciWindow, PciLines()) {}
 
   void Load() override {
     AttachDevices();
+    virtio_console_ = AddVirtioCards(
+        &pci_, parts_.config.devices,
+        {.memory = parts_.memory, .msi = interrupts_.messages(), .doorbells = &doorbells_, .host = parts_.host},
+        parts_.console);
     const std::vector<std::byte> tables = BuildAcpiTables(Acpi());
     if (parts_.memory.Write(pc::kFirmware.start, tables) != AccessResult::kOk) {
       throw Error("the host has no page for the ACPI tables: free memory on the host");
@@ -58,7 +65,9 @@ class PcPlatform final : public Platform {
     power_.Raise(AcpiPower::kPowerButton);
   }
 
-  size_t ConsoleInput(std::span<const std::byte> data) override { return serial_.QueueInput(data); }
+  size_t ConsoleInput(std::span<const std::byte> data) override {
+    return virtio_console_ != nullptr ? virtio_console_->QueueInput(data) : serial_.QueueInput(data);
+  }
   void OnMemoryEvent() override { power_.Raise(AcpiPower::kMemory); }
   void OnEndOfInterrupt(uint8_t vector) override { interrupts_.EndOfInterrupt(vector); }
 
@@ -74,7 +83,7 @@ class PcPlatform final : public Platform {
     ports.Attach(PitChannel2::kGatePort, PitChannel2::kGatePortCount, pit_.gate());
     ports.Attach(PciBus::kConfigPort, PciBus::kConfigPortCount, pci_.config_ports());
     parts_.mmio.Attach(pc::kEcam.start.value, PciBus::kEcamSize, pci_.ecam());
-    if (parts_.config.debug_exit) ports.Attach(DebugExit::kPort, DebugExit::kPortCount, debug_exit_);
+    if (parts_.config.devices.debug_exit) ports.Attach(DebugExit::kPort, DebugExit::kPortCount, debug_exit_);
   }
 
   std::array<IrqLine*, IntxRouter::kLines> PciLines() {
@@ -178,7 +187,9 @@ class PcPlatform final : public Platform {
   Rtc rtc_;
   PitChannel2 pit_;
   DebugExit debug_exit_;
+  KvmDoorbellHost doorbells_;
   PciBus pci_;
+  faultline::ConsoleInput* virtio_console_ = nullptr;  // a part of a function on pci_
   std::atomic<bool> shutdown_requested_{false};
 };
 
