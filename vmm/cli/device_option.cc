@@ -43,4 +43,30 @@ BlockConfig ParseDiskOption(std::string_view text) {
   return disk;
 }
 
+NetCardConfig ParseNetOption(std::string_view text) {
+  constexpr std::string_view kTap = "tap:";
+  const size_t comma = text.find(',');
+  const std::string_view kind = text.substr(0, comma);
+  NetCardConfig card;
+  if (kind.starts_with(kTap) && kind.size() > kTap.size()) {
+    card.tap = kind.substr(kTap.size());
+  } else if (kind != "user") {
+    throw UsageError("--net: '" + std::string(kind.substr(0, 40)) + "' is no network: choose user or tap:NAME");
+  }
+  if (comma == std::string_view::npos) return card;
+  ForEachKey(text.substr(comma + 1), [&card](std::string_view key, std::string_view value) {
+    if (key == "mac") {
+      card.mac = ParseMacAddress(std::string(value));
+    } else if (key == "hostfwd" && !card.tap) {
+      card.user.host_forwards.emplace_back(value);
+    } else if (key == "restricted" && value.empty() && !card.tap) {
+      card.user.restricted = true;
+    } else {
+      RefuseKey("--net", key,
+                card.tap ? "mac=ADDRESS" : "hostfwd=PROTOCOL:ADDRESS:PORT-:PORT, restricted and mac=ADDRESS");
+    }
+  });
+  return card;
+}
+
 }  // namespace faultline

@@ -28,6 +28,7 @@ void GuestOptionTexts::Describe(OptionList& options) {
   options.Option("--irqchip", "WHERE", &irqchip_,
                  "With --kernel or --linux: split (default: local APICs in KVM) or kernel (PICs, IOAPIC and PIT too)");
   options.Repeated("--disk", "FILE[,...]", &disks_, "A virtio disk on a file or block device; see below");
+  options.Repeated("--net", "KIND[,...]", &nets_, "A virtio network card on user networking or a tap; see below");
   options.Flag("--rng", &rng_, "A virtio source of entropy");
   options.Flag("--virtio-console", &virtio_console_,
                "A virtio console beside the serial port; what is typed goes there");
@@ -37,8 +38,13 @@ void GuestOptionTexts::Describe(OptionList& options) {
 
 void GuestOptionTexts::RefuseWithoutKernel() const {
   const std::pair<bool, const char*> given[] = {
-      {initrd_.has_value(), "--initrd"},     {append_.has_value(), "--append"}, {irqchip_.has_value(), "--irqchip"},
-      {!devices_.empty(), "--device"},       {!disks_.empty(), "--disk"},       {rng_, "--rng"},
+      {initrd_.has_value(), "--initrd"},
+      {append_.has_value(), "--append"},
+      {irqchip_.has_value(), "--irqchip"},
+      {!devices_.empty(), "--device"},
+      {!disks_.empty(), "--disk"},
+      {!nets_.empty(), "--net"},
+      {rng_, "--rng"},
       {virtio_console_, "--virtio-console"},
   };
   for (const auto& [is_given, name] : given) {
@@ -48,6 +54,7 @@ void GuestOptionTexts::RefuseWithoutKernel() const {
 
 void GuestOptionTexts::ParseDevices(DeviceConfig* devices) const {
   for (const std::string& disk : disks_) devices->disks.push_back(ParseDiskOption(disk));
+  for (const std::string& net : nets_) devices->net_cards.push_back(ParseNetOption(net));
   devices->rng = rng_;
   devices->console = virtio_console_;
   for (const std::string& device : devices_) {

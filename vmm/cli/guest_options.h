@@ -23,7 +23,7 @@ class GuestOptionTexts {
   void ParseDevices(DeviceConfig* devices) const;
 
   std::optional<std::string> kernel_, initrd_, append_, irqchip_;
-  std::vector<std::string> devices_, disks_;
+  std::vector<std::string> devices_, disks_, nets_;
   bool linux_ = false;
   bool rng_ = false;
   bool virtio_console_ = false;

@@ -3,9 +3,28 @@
 #include <utility>
 
 namespace faultline {
+namespace {
+
+std::unique_ptr<PciFunction> MakeNetCard(const NetCardConfig& config, size_t number,
+                                         const VirtioEnvironment& environment) {
+  NetConfig net;
+  net.backend = config.tap ? MakeTapBackend(*config.tap) : MakeSlirpBackend(config.user);
+  if (config.mac) {
+    net.mac = *config.mac;
+  } else {
+    net.mac.back() = static_cast<uint8_t>(net.mac.back() + number);
+  }
+  return MakeVirtioNet(std::move(net), environment);
+}
+
+}  // namespace
+
 ConsoleInput* AddVirtioCards(PciBus* bus, const DeviceConfig& config, const VirtioEnvironment& environment,
                              ConsoleOutput console) {
   for (const BlockConfig& disk : config.disks) bus->Add(MakeVirtioBlock(disk, environment));
+  for (size_t i = 0; i < config.net_cards.size(); ++i) {
+    bus->Add(MakeNetCard(config.net_cards[i], i, environment));
+  }
   if (config.rng) bus->Add(MakeVirtioRng(environment));
   if (!config.console) return nullptr;
   VirtioConsoleDevice device = MakeVirtioConsole(std::move(console), environment);

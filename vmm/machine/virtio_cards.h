@@ -9,7 +9,7 @@
 
 namespace faultline {
 
-// Disks first, then entropy, console, each kind in the order of the config. Returns the way to the
+// Disks first, then network cards, entropy, console, each kind in the order of the config. Returns the way to the
 // console's input, a part of a function on the bus, or null without a console. Throws what the factories throw.
 ConsoleInput* AddVirtioCards(PciBus* bus, const DeviceConfig& config, const VirtioEnvironment& environment,
                              ConsoleOutput console);
