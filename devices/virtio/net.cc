@@ -48,7 +48,7 @@ class VirtioNet final : public VirtioDevice {
   }
 
  private:
-  // Frames moved in one go, so that neither direction starves the other.
+  // Frames received in one go, so that neither direction starves the other.
   static constexpr unsigned kBatch = 256;
 
   void OnStop() override REQUIRES(mutex_) { ListenLocked(false); }
@@ -114,12 +114,9 @@ class VirtioNet final : public VirtioDevice {
     DescriptorChain chain;
     do {
       transmit.DisableNotifications();
-      for (unsigned i = 0; transmit.Pop(chain); ++i) {
+      while (transmit.Pop(chain)) {
         if (!SendLocked(chain)) return GiveUpLocked();
         transmit.Push(chain.head, 0);
-        if (i < kBatch) continue;
-        Notify(kTransmit);
-        return;
       }
     } while (transmit.EnableNotifications());
   }

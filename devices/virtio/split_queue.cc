@@ -74,7 +74,7 @@ void SplitQueue::Stop() {
 bool SplitQueue::Pop(DescriptorChain& chain) {
   chain.readable.clear();
   chain.writable.clear();
-  if (!running()) return false;
+  if (!running() || budget_ == 0) return false;
   if (seen_avail_ == next_avail_) {
     if (!Load(layout_.driver_area + Bytes(kIndex), seen_avail_)) return false;
     if (static_cast<uint16_t>(seen_avail_ - next_avail_) > layout_.size) return Break(RingError::kAvailIndexJumped);
@@ -89,8 +89,11 @@ bool SplitQueue::Pop(DescriptorChain& chain) {
   if (!WalkTable(first, chain)) return false;
   if (TotalSize(chain.readable) + TotalSize(chain.writable) > UINT32_MAX) return Break(RingError::kBadBuffer);
   ++next_avail_;
+  --budget_;
   return true;
 }
+
+bool SplitQueue::Refill() { return std::exchange(budget_, kBudget) == 0; }
 
 bool SplitQueue::WalkTable(Descriptor descriptor, DescriptorChain& chain) {
   for (unsigned length = 1;; ++length) {
@@ -154,7 +157,8 @@ void SplitQueue::DisableNotifications() {
 }
 
 bool SplitQueue::EnableNotifications() {
-  if (!running()) return false;
+  // Out of budget, whoever refills it looks again.
+  if (!running() || budget_ == 0) return false;
   if (layout_.event_idx) {
     if (!Store(UsedRing(layout_.size), next_avail_)) return false;
   } else if (!Store<uint16_t>(layout_.device_area + Bytes(kFlags), 0)) {

@@ -50,7 +50,14 @@ class SplitQueue {
   // The next chain the driver made available; false when there is none or the queue is or becomes broken.
   bool Pop(DescriptorChain& chain);
   // Returns the chain just popped to the ring: the next Pop finds it again. Only before any later Pop.
-  void PutBack() { --next_avail_; }
+  void PutBack() {
+    --next_avail_;
+    ++budget_;
+  }
+  // A driver could keep Pop busy for ever, with rings that lie on top of each other: after kBudget chains it
+  // finds nothing more until Refill. True when that happened since the last Refill.
+  static constexpr unsigned kBudget = 2 * kMaxSize;
+  bool Refill();
   // Returns a buffer to the driver, `written` bytes of it written.
   void Push(uint16_t head, uint32_t written);
 
@@ -90,6 +97,7 @@ class SplitQueue {
   uint16_t next_avail_ = 0;  // free-running, as all indices of a split ring
   uint16_t seen_avail_ = 0;  // the driver's index when it was last read
   uint16_t next_used_ = 0;
+  unsigned budget_ = kBudget;
   uint16_t signalled_used_ = 0;  // next_used_ at the last NeedsInterrupt
 };
 

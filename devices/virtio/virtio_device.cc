@@ -227,6 +227,8 @@ void VirtioDevice::SettleQueuesLocked() {
   for (unsigned i = 0; i < queues_.size(); ++i) {
     if (queues_[i].NeedsInterrupt() && interrupts_ != nullptr) interrupts_->QueueUsed(i);
     if (queues_[i].broken() != RingError::kNone) needs_reset_ = true;
+    // The rest in another round: vCPUs that wait for the lock come in between.
+    if (queues_[i].Refill()) Notify(i);
   }
   if (needs_reset_) BreakLocked();
 }
