@@ -74,6 +74,7 @@ TEST(BadInput, IsMetByOneSentenceAndStatus2) {
       {{"run", "--append", "x"}, "--kernel"},
       {{"run", "--irqchip", "split"}, "--kernel"},
       {{"run", "--device", "debug-exit"}, "--kernel"},
+      {{"run", "--on-reboot", "dance"}, "dance"},
       {{"run", "--disk", "x"}, "--kernel"},
       {{"run", "--net", "user"}, "--kernel"},
       {{"run", "--rng"}, "--kernel"},

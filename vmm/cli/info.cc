@@ -15,6 +15,12 @@ std::string Size(const json& value) { return ReadableSize(Bytes(value.get<uint64
 std::string Number(const json& value) { return std::to_string(value.get<uint64_t>()); }
 std::string Time(const json& ns) { return ReadableDuration(std::chrono::nanoseconds(ns.get<int64_t>())); }
 
+std::string Assists(const json& assists) {
+  std::string text;
+  for (const auto& [what, count] : assists.items()) text += (text.empty() ? "" : ", ") + Number(count) + " " + what;
+  return text.empty() ? "none" : text;
+}
+
 class Info final : public Subcommand {
  public:
   void Describe(OptionList& options) override {
@@ -54,6 +60,11 @@ class Info final : public Subcommand {
                        " resident"},
         {"faults", Number(faults.at("faults")) + " (" + Number(faults.at("pages")) + " pages), " +
                        Number(faults.at("retries")) + " retries" + latency_text},
+        {"fault kinds", Number(faults.at("writes")) + " writes, " + Number(faults.at("spurious")) + " spurious, " +
+                            Number(faults.at("pending")) + " pending, " + Number(faults.at("revoked")) + " revoked, " +
+                            Number(faults.at("source-errors")) + " source and " + Number(faults.at("host-errors")) +
+                            " host errors"},
+        {"instructions completed", Assists(info.at("assists"))},
         {"tables", Number(tables.at("live")) + " live, " + Number(tables.at("limbo")) + " in limbo, " +
                        Number(tables.at("recycled")) + " recycled"},
         {"unplugged accesses",

@@ -1,11 +1,22 @@
 #include "vmm/cli/run_options.h"
 
+#include "guestmem/error.h"
 #include "vmm/cli/console/console.h"
 #include "vmm/cli/memory_option.h"
 #include "vmm/cli/quantity.h"
 #include "vmm/control/vm_lease.h"
 
 namespace faultline {
+namespace {
+
+// True for restart.
+bool ParseOnReboot(const std::string& text) {
+  if (text == "restart") return true;
+  if (text == "exit") return false;
+  throw UsageError("--on-reboot: '" + text + "' is unknown: choose restart or exit");
+}
+
+}  // namespace
 
 void RunOptionTexts::Describe(OptionList& options) {
   options.Option("--name", "NAME", &name_, "What other commands call the VM; vm1, vm2, … by default");
@@ -16,6 +27,8 @@ void RunOptionTexts::Describe(OptionList& options) {
   options.Option("--on-unplugged-access", "POLICY", &policy_,
                  "What a guest meets where memory was taken away by force: ones (default: reads give all ones), stop "
                  "(and the VM pauses), log (and each access is reported)");
+  options.Option("--on-reboot", "WHAT", &on_reboot_,
+                 "What a guest's reboot does: exit (default: the VM ends) or restart (it starts anew)");
   options.Flag("--paused", &paused_, "Do not start the vCPUs until `faultline resume`");
   options.Option("--log-level", "LEVEL", &log_level_,
                  "debug, info, warning (default), error or off; to standard error");
@@ -34,8 +47,9 @@ void RunOptionTexts::Describe(OptionList& options) {
       "prompt. On a terminal, Ctrl-A x ends the VM and Ctrl-A h shows the keys. SIGINT and SIGTERM end it in order.\n"
       "\n"
       "Exit status: 0 when the VM ended as asked (the guest powered off or shut down, kill, a signal, Ctrl-A x),\n"
-      "1 when the VMM failed, 2 for wrong options, 4 when the guest rebooted, 6 when its kernel panicked, 8 after a\n"
-      "triple fault, 10 when KVM could not run it; otherwise what it wrote to port 0xf4, times 2 plus 1.\n"
+      "1 when the VMM failed, 2 for wrong options, 4 when the guest rebooted, 6 when its\n"
+      "kernel panicked, 8 after a triple fault, 10 when KVM could not run it; otherwise what it wrote to port 0xf4,\n"
+      "times 2 plus 1.\n"
       "\n"
       "Examples:\n"
       "  faultline run\n"
@@ -57,6 +71,7 @@ RunOptions RunOptionTexts::Parse() const {
   if (console_) options.console = *console_;
   Console::CheckSpec(options.console);
   if (policy_) options.machine.on_unplugged_access = ParseUnpluggedPolicy(*policy_);
+  if (on_reboot_) options.restart_on_reboot = ParseOnReboot(*on_reboot_);
   options.machine.start_paused = paused_;
   if (log_level_) options.log_level = ParseLogLevel(*log_level_);
   Validate(options.machine);

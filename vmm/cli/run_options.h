@@ -15,6 +15,7 @@ struct RunOptions {
   MachineConfig machine;  // without a name when none was given, and without console_output
   std::string console = "stdio";
   LogLevel log_level = LogLevel::kWarning;
+  bool restart_on_reboot = false;
 };
 
 // The same as text, straight from the command line.
@@ -25,7 +26,7 @@ class RunOptionTexts {
   RunOptions Parse() const;
 
  private:
-  std::optional<std::string> name_, cpus_, memory_, console_, policy_, log_level_;
+  std::optional<std::string> name_, cpus_, memory_, console_, policy_, log_level_, on_reboot_;
   GuestOptionTexts guest_;
   bool paused_ = false;
 };

@@ -24,19 +24,27 @@ void LogAccess(const UnpluggedAccessEvent& e, UnpluggedPolicy policy) {
                  std::to_string(e.vcpu) + " at " + Hex(e.gpa.value) + ", RIP " + Hex(e.rip));
 }
 
+void RelayTo(QmpServer* server, const MachineEvent& event) {
+  TranslateMachineEvent(event, [server](std::string_view name, const nlohmann::json& data) {
+    server->Emit(name, data);
+    if (LogEnabled(LogLevel::kDebug)) Log(LogLevel::kDebug, std::string(name) + " " + ToText(data));
+  });
+}
+
 }  // namespace
 
 VmProcess::VmProcess(RunOptions options)
-    : lease_(Claim(options.machine.name)),
+    : options_(std::move(options)),
+      lease_(Claim(options_.machine.name)),
       signals_(loop_, {SIGINT, SIGTERM, SIGHUP},
                [this](int signal) {
                  Quit(signal == SIGINT    ? "SIGINT ended it"
                       : signal == SIGTERM ? "SIGTERM ended it"
                                           : "its terminal is gone");
                }),
-      console_(Console::Create(loop_, options.console, lease_.name())),
-      machine_(Host::System(), Configure(options), [this](const MachineEvent& event) { OnMachineEvent(event); }),
-      control_(machine_, {console_->description()}, [this] { Quit("it was killed"); }) {
+      console_(Console::Create(loop_, options_.console, lease_.name())),
+      machine_(MakeMachine(options_.machine.start_paused)),
+      control_(*machine_, {console_->description()}, [this] { Quit("it was killed"); }) {
   server_.emplace(loop_, lease_.Listen(), control_, QmpServer::Limits{});
   MutexLock lock(relay_mutex_);
   relay_ = &*server_;
@@ -47,11 +55,22 @@ VmProcess::~VmProcess() {
   relay_ = nullptr;
 }
 
-MachineConfig VmProcess::Configure(const RunOptions& options) {
-  MachineConfig config = options.machine;
+std::unique_ptr<Machine> VmProcess::MakeMachine(bool paused) {
+  MachineConfig config = options_.machine;
   config.name = lease_.name();
+  config.start_paused = paused;
   config.console_output = [this](std::span<const std::byte> data) { console_->Write(data); };
-  return config;
+  return std::make_unique<Machine>(Host::System(), config,
+                                   [this](const MachineEvent& event) { OnMachineEvent(event); });
+}
+
+void VmProcess::Restart() {
+  machine_->Stop();
+  // The old one lets go of memory and disks before the new one takes them.
+  machine_.reset();
+  machine_ = MakeMachine(false);
+  control_.SetMachine(*machine_);
+  machine_->Start();
 }
 
 void VmProcess::Quit(const std::string& why) {
@@ -61,30 +80,38 @@ void VmProcess::Quit(const std::string& why) {
 
 void VmProcess::OnMachineEvent(const MachineEvent& event) {
   if (const auto* access = std::get_if<UnpluggedAccessEvent>(&event)) {
-    LogAccess(*access, machine_.config().on_unplugged_access);
+    LogAccess(*access, options_.machine.on_unplugged_access);
   }
   if (const auto* paused = std::get_if<PausedEvent>(&event); paused && paused->reason != PauseReason::kRequested) {
     Log(LogLevel::kWarning, "the VM is paused: " + paused->sentence);
   }
+  const auto* exited = std::get_if<ExitedEvent>(&event);
+  const bool restarts = exited != nullptr && exited->status.kind == ExitKind::kReboot && options_.restart_on_reboot;
   {
     MutexLock lock(relay_mutex_);
     if (QmpServer* server = relay_; server != nullptr) {
-      TranslateMachineEvent(event, [server](std::string_view name, const nlohmann::json& data) {
-        server->Emit(name, data);
-        if (LogEnabled(LogLevel::kDebug)) Log(LogLevel::kDebug, std::string(name) + " " + ToText(data));
-      });
+      if (restarts) {
+        server->Emit("RESET", {{"guest", true}, {"reason", "guest-reset"}});
+      } else {
+        RelayTo(server, event);
+      }
     }
   }
-  if (std::holds_alternative<ExitedEvent>(event)) loop_.Quit();
+  if (exited == nullptr) return;
+  if (restarts) {
+    loop_.Post([this] { Restart(); });
+  } else {
+    loop_.Quit();
+  }
 }
 
 ExitStatus VmProcess::Run() {
-  console_->Start({[this](std::span<const std::byte> typed) { return machine_.ConsoleInput(typed); },
+  console_->Start({[this](std::span<const std::byte> typed) { return machine_->ConsoleInput(typed); },
                    [this] { Quit("Ctrl-A x ended it"); }});
-  machine_.Start();
+  machine_->Start();
   loop_.Run();
-  machine_.Stop();
-  ExitStatus status = machine_.WaitForExit();
+  machine_->Stop();
+  ExitStatus status = machine_->WaitForExit();
   if (status.kind == ExitKind::kKilled && !quit_reason_.empty()) status.sentence = quit_reason_;
   server_->DeliverEvents();
   console_->Finish();

@@ -35,16 +35,19 @@ class VmProcess {
   ExitStatus Run();
 
  private:
-  MachineConfig Configure(const RunOptions& options);
+  std::unique_ptr<Machine> MakeMachine(bool paused);
+  // The guest rebooted: ends the machine and starts one like it.
+  void Restart();
   // Ends the loop, once; `why` is the sentence if nothing else ended the VM.
   void Quit(const std::string& why);
   void OnMachineEvent(const MachineEvent& event) EXCLUDES(relay_mutex_);
 
+  const RunOptions options_;
   VmLease lease_;
   EventLoop loop_;
   Signals signals_;
   std::unique_ptr<Console> console_;
-  Machine machine_;
+  std::unique_ptr<Machine> machine_;
   MachineControl control_;
 
   // Sends machine events to the monitor while there is one.

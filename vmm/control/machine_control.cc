@@ -7,8 +7,8 @@
 namespace faultline {
 
 MachineControl::MachineControl(Machine& machine, Surroundings surroundings, std::function<void()> quit)
-    : machine_(machine), surroundings_(std::move(surroundings)), quit_(std::move(quit)) {}
+    : machine_(&machine), surroundings_(std::move(surroundings)), quit_(std::move(quit)) {}
 
-void MachineControl::MergeFaultLatency(LatencyHistogram& into) const { machine_.memory().MergeLatency(into); }
+void MachineControl::MergeFaultLatency(LatencyHistogram& into) const { machine_->memory().MergeLatency(into); }
 
 }  // namespace faultline

@@ -1,6 +1,6 @@
 // VmControl over a real Machine.
 //
-// Owned by the program; used on the control thread, as VmControl is. The machine outlives it.
+// Owned by the program; used on the control thread, as VmControl is. The machine outlives it, or its use.
 #pragma once
 
 #include <functional>
@@ -15,20 +15,24 @@ class MachineControl final : public VmControl {
   // `quit` makes the program end; it is called on the control thread and must not wait for it.
   MachineControl(Machine& machine, Surroundings surroundings, std::function<void()> quit);
 
-  const MachineConfig& config() const override { return machine_.config(); }
+  const MachineConfig& config() const override { return machine_->config(); }
   const Surroundings& surroundings() const override { return surroundings_; }
-  MachineStatus Status() const override { return machine_.Status(); }
-  std::vector<MemoryDeviceInfo> MemoryDevices() const override { return machine_.MemoryDevices(); }
+  MachineStatus Status() const override { return machine_->Status(); }
+  std::vector<MemoryDeviceInfo> MemoryDevices() const override { return machine_->MemoryDevices(); }
   void MergeFaultLatency(LatencyHistogram& into) const override;
-  void Pause() override { machine_.Pause(); }
-  void Resume() override { machine_.Resume(); }
-  void RequestShutdown() override { machine_.RequestShutdown(); }
+  void Pause() override { machine_->Pause(); }
+  void Resume() override { machine_->Resume(); }
+  void RequestShutdown() override { machine_->RequestShutdown(); }
   void Quit() override { quit_(); }
-  MemoryDeviceInfo PlugMemory(const PlugRequest& request) override { return machine_.PlugMemory(request); }
-  void UnplugMemory(const UnplugRequest& request) override { machine_.UnplugMemory(request); }
+
+  // The machine that takes the place of one that was restarted.
+  void SetMachine(Machine& machine) { machine_ = &machine; }
+
+  MemoryDeviceInfo PlugMemory(const PlugRequest& request) override { return machine_->PlugMemory(request); }
+  void UnplugMemory(const UnplugRequest& request) override { machine_->UnplugMemory(request); }
 
  private:
-  Machine& machine_;
+  Machine* machine_;
   const Surroundings surroundings_;
   const std::function<void()> quit_;
 };

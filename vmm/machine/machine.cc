@@ -126,6 +126,10 @@ class Machine::Impl {
     status.faults = memory_.fault_totals();
     status.tables = memory_.table_totals();
     status.unplugged_accesses = unplugged_.count();
+    for (size_t i = 0; i < kAssistKinds; ++i) {
+      const auto kind = static_cast<AssistKind>(i);
+      if (const uint64_t count = assist_.count(kind); count != 0) status.assists.emplace_back(ToString(kind), count);
+    }
     for (const VcpuThread* vcpu : run_.vcpus()) status.vcpus.push_back({vcpu->index(), vcpu->thread_id()});
     return status;
   }

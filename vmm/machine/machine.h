@@ -12,6 +12,8 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "guestmem/fault_stats.h"
@@ -73,6 +75,8 @@ struct MachineStatus {
   TableTotals tables;
   uint64_t unplugged_accesses = 0;
   std::vector<VcpuInfo> vcpus;
+  // Instructions completed for KVM, those that came up: what, and how often.
+  std::vector<std::pair<std::string_view, uint64_t>> assists;
 };
 
 class Machine {

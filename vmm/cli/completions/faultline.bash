@@ -32,6 +32,7 @@ _faultline() {
     --console) words="stdio pty socket: none" ;;
     --irqchip) words="split kernel" ;;
     --device) words="debug-exit" ;;
+    --on-reboot) words="restart exit" ;;
     --net) words="user tap:" ;;
     --kernel | --initrd | --disk)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur")
@@ -67,7 +68,7 @@ _faultline() {
   case $command in
     run)
       options="--name --cpus --memory --kernel --initrd --append --linux --irqchip --disk --net --rng --virtio-console --device --console"
-      options+=" --on-unplugged-access --paused --log-level --help"
+      options+=" --on-unplugged-access --on-reboot --paused --log-level --help"
       ;;
     list | version) options="--json --help" ;;
     info | pause | resume | kill | events | "memory list") options="--json --help" ;;

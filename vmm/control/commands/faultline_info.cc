@@ -80,6 +80,8 @@ json FaultlineInfo(const json& arguments, VmControl& vm) {
         {"limbo", status.tables.limbo}}},
   };
   if (status.pause_reason) info["pause-reason"] = ToString(*status.pause_reason);
+  info["assists"] = json::object();
+  for (const auto& [what, count] : status.assists) info["assists"][std::string(what)] = count;
   info["vcpus"] = json::array();
   for (const VcpuInfo& cpu : status.vcpus)
     info["vcpus"].push_back({{"index", cpu.index}, {"thread-id", cpu.thread_id}});
