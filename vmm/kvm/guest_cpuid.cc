@@ -132,4 +132,16 @@ kvm::CpuidList GuestCpuid(const kvm::CpuidList& supported, unsigned index, unsig
   return Builder(supported, index, cpus, deadline_timer).list();
 }
 
+kvm::CpuidList WithIntelVendor(const kvm::CpuidList& list) {
+  kvm::CpuidList changed = list;
+  for (uint32_t i = 0; i < changed.header.count; ++i) {
+    kvm_cpuid_entry2& entry = changed.entries[i];
+    if (entry.function != 0) continue;
+    entry.ebx = 0x756e6547;  // "Genu"
+    entry.edx = 0x49656e69;  // "ineI"
+    entry.ecx = 0x6c65746e;  // "ntel"
+  }
+  return changed;
+}
+
 }  // namespace faultline

@@ -126,9 +126,11 @@ class PcPlatform final : public Platform {
     const unsigned cpus = parts_.config.cpus;
     const KvmSystem& system = parts_.vm.system();
     const bool deadline_timer = system.CheckExtension(KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+    const bool software_kvm = IsSoftwareKvm(parts_.host);
     for (unsigned i = 0; i < cpus; ++i) {
       auto vcpu = std::make_unique<Vcpu>(parts_.vm, i, VcpuFeatures::kNone);
-      vcpu->SetCpuid(GuestCpuid(system.SupportedCpuid(), i, cpus, deadline_timer));
+      const kvm::CpuidList cpuid = GuestCpuid(system.SupportedCpuid(), i, cpus, deadline_timer);
+      vcpu->SetCpuid(software_kvm ? WithIntelVendor(cpuid) : cpuid);
       SetUpApic(vcpu.get());
       vcpu->SetMsrs(StartMsrs());
       // The others wait for INIT and SIPI, in KVM.

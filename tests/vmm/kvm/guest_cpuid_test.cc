@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <memory>
+#include <string>
 
 namespace faultline {
 namespace {
@@ -85,6 +88,20 @@ TEST(GuestCpuid, OfASingleProcessorSaysNothingOfOthers) {
   const kvm::CpuidList list = GuestCpuid(*Supported(), 0, 1, true);
   EXPECT_EQ(Find(list, 1).edx & (1U << 28), 0U);
   EXPECT_EQ(Find(list, 0xb, 1).eax, 0U);
+}
+
+TEST(GuestCpuid, WithIntelVendorChangesTheVendorAlone) {
+  const auto supported = Supported();
+  const kvm::CpuidList changed = WithIntelVendor(*supported);
+  const kvm_cpuid_entry2 vendor = Find(changed, 0);
+  EXPECT_EQ(vendor.eax, 0x1fU);
+  std::array<char, 12> text{};
+  std::memcpy(text.data(), &vendor.ebx, 4);
+  std::memcpy(text.data() + 4, &vendor.edx, 4);
+  std::memcpy(text.data() + 8, &vendor.ecx, 4);
+  EXPECT_EQ(std::string(text.data(), text.size()), "GenuineIntel");
+  EXPECT_EQ(Find(changed, 1).ebx, Find(*supported, 1).ebx);
+  EXPECT_EQ(changed.header.count, supported->header.count);
 }
 
 }  // namespace
