@@ -78,14 +78,10 @@ bool TestVirtioConsole() {
 bool TestMemory(unsigned mebibytes) {
   const size_t size = size_t{mebibytes} << 20;
   uint8_t* memory = Allocate(size);
-  bool worked = memory != nullptr;
-  auto* words = reinterpret_cast<uint32_t*>(memory);
-  const uint32_t count = static_cast<uint32_t>(size / sizeof(uint32_t));
-  for (uint32_t i = 0; worked && i < count; ++i) {
-    worked = words[i] == 0;
-    words[i] = i * 2654435761U + 1;
-  }
-  for (uint32_t i = 0; worked && i < count; ++i) worked = words[i] == i * 2654435761U + 1;
+  const auto words = static_cast<uint32_t>(size / sizeof(uint32_t));
+  constexpr uint32_t kMultiplier = 2654435761;
+  const bool worked = memory != nullptr && run_native(native_fill_words, memory, words, kMultiplier, 1) == words &&
+                      run_native(native_check_words, memory, words, kMultiplier, 1) == words;
   Print(worked ? "touch: ok, " : "touch: FAILED, ");
   PrintNumber(mebibytes);
   Print(" MiB\n");

@@ -68,4 +68,93 @@ in_64_bit_mode:
 back_in_32_bit_mode:
     leave_function
 
+# Loops over much memory, in 64-bit mode, which runs natively on software KVM; 32-bit code is interpreted there.
+# uint32_t run_native(function, base, count, multiplier, addend): calls one of the functions below with edi, ecx, esi, edx
+# and returns its eax.
+    .globl run_native
+run_native:
+    pushl %ebx
+    pushl %esi
+    pushl %edi
+    pushl %ebp
+    movl 20(%esp), %eax
+    movl 24(%esp), %edi
+    movl 28(%esp), %ecx
+    movl 32(%esp), %esi
+    movl 36(%esp), %edx
+    pushl $0x23            # Linux's __USER32_CS
+    pushl $back_from_native
+    pushl $0x33            # __USER_CS, 64-bit
+    pushl %eax
+    lret
+back_from_native:
+    leave_function
+
+    .code64
+    .macro pattern_byte    # al = r8d * esi + r8d / 256 + edx
+    movl %r8d, %eax
+    imull %esi, %eax
+    movl %r8d, %r9d
+    shrl $8, %r9d
+    addl %r9d, %eax
+    addl %edx, %eax
+    .endm
+
+# Each returns how many bytes or words were as they should be: `count` when all were.
+    .globl native_fill_bytes
+native_fill_bytes:
+    movl %edi, %edi
+    xorl %r8d, %r8d
+1:  pattern_byte
+    movb %al, (%rdi, %r8)
+    incl %r8d
+    cmpl %ecx, %r8d
+    jb 1b
+    movl %r8d, %eax
+    lretl
+
+    .globl native_check_bytes
+native_check_bytes:
+    movl %edi, %edi
+    xorl %r8d, %r8d
+1:  pattern_byte
+    cmpb %al, (%rdi, %r8)
+    jne 2f
+    incl %r8d
+    cmpl %ecx, %r8d
+    jb 1b
+2:  movl %r8d, %eax
+    lretl
+
+# Words that are zero get i * esi + edx.
+    .globl native_fill_words
+native_fill_words:
+    movl %edi, %edi
+    xorl %r8d, %r8d
+    movl %edx, %eax
+1:  cmpl $0, (%rdi, %r8, 4)
+    jne 2f
+    movl %eax, (%rdi, %r8, 4)
+    addl %esi, %eax
+    incl %r8d
+    cmpl %ecx, %r8d
+    jb 1b
+2:  movl %r8d, %eax
+    lretl
+
+    .globl native_check_words
+native_check_words:
+    movl %edi, %edi
+    xorl %r8d, %r8d
+    movl %edx, %eax
+1:  cmpl %eax, (%rdi, %r8, 4)
+    jne 2f
+    addl %esi, %eax
+    incl %r8d
+    cmpl %ecx, %r8d
+    jb 1b
+2:  movl %r8d, %eax
+    lretl
+    .code32
+
     .section .note.GNU-stack, "", @progbits

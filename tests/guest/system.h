@@ -55,6 +55,17 @@ unsigned long ToNumber(const char* text);
 
 }  // namespace guest
 
+// Loops in 64-bit code (start.S), for they are long: `run_native(native_..., base, count, multiplier, addend)` gives
+// how many bytes or words were right. Byte i is i * multiplier + i / 256 + addend, word i is i * multiplier + addend;
+// filling words wants to find zeroes.
+extern "C" {
+void native_fill_bytes();
+void native_check_bytes();
+void native_fill_words();
+void native_check_words();
+uint32_t run_native(void (*function)(), const void* base, uint32_t count, uint32_t multiplier, uint32_t addend);
+}
+
 // The compiler calls these by name.
 extern "C" {
 void* memcpy(void* to, const void* from, size_t size);
