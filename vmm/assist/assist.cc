@@ -25,7 +25,7 @@ constexpr uint8_t kPageFaultVector = 14;
 constexpr uint64_t kCarry = 1U << 0, kParity = 1U << 2, kAuxiliary = 1U << 4, kZero = 1U << 6, kSign = 1U << 7,
                    kOverflow = 1U << 11, kAlignmentCheck = 1U << 18;
 // CR0.
-constexpr uint64_t kMonitorCoprocessor = 1U << 1, kTaskSwitched = 1U << 3;
+constexpr uint64_t kMonitorCoprocessor = 1U << 1, kEmulation = 1U << 2, kTaskSwitched = 1U << 3;
 
 ZydisMachineMode MachineMode(unsigned code_bits) {
   switch (code_bits) {
@@ -49,8 +49,13 @@ AssistResult Exception(uint8_t vector, std::optional<uint32_t> error_code = std:
 // One instruction on the state of one vCPU. Each step returns nothing to go on, or how it ended.
 class Execution {
  public:
-  Execution(GuestMemory& memory, AssistRegisters& registers, const ZydisDisassembledInstruction& instruction)
-      : memory_(memory), linear_(memory, registers), registers_(registers), instruction_(instruction) {}
+  struct FloatingPoint {
+    X87Unit& unit;
+    X87Access* access;  // null: there is none
+  };
+  Execution(GuestMemory& memory, FloatingPoint x87, AssistRegisters& registers,
+            const ZydisDisassembledInstruction& instruction)
+      : memory_(memory), x87_(x87), linear_(memory, registers), registers_(registers), instruction_(instruction) {}
 
   // Nothing when the instruction is none of those completed here.
   std::optional<std::pair<AssistKind, AssistResult>> Run() {
@@ -67,7 +72,8 @@ class Execution {
       case ZYDIS_MNEMONIC_CMPXCHG16B:
         return std::pair(AssistKind::kCmpxchg16b, Cmpxchg16b());
       default:
-        return std::nullopt;
+        if (instruction_.info.meta.isa_ext != ZYDIS_ISA_EXT_X87) return std::nullopt;
+        return std::pair(AssistKind::kX87, X87());
     }
   }
 
@@ -182,7 +188,60 @@ class Execution {
     return Completed();
   }
 
+  // Those that read or set the control and status words themselves, and do not wait for exceptions.
+  bool AdministersX87() const {
+    switch (instruction_.info.mnemonic) {
+      case ZYDIS_MNEMONIC_FLDCW:
+      case ZYDIS_MNEMONIC_FNSTCW:
+      case ZYDIS_MNEMONIC_FNSTSW:
+      case ZYDIS_MNEMONIC_FLDENV:
+      case ZYDIS_MNEMONIC_FNSTENV:
+      case ZYDIS_MNEMONIC_FRSTOR:
+      case ZYDIS_MNEMONIC_FNSAVE:
+      case ZYDIS_MNEMONIC_FNINIT:
+      case ZYDIS_MNEMONIC_FNCLEX:
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  AssistResult X87() {
+    if (x87_.access == nullptr) return {};
+    if ((registers_.cr0 & (kEmulation | kTaskSwitched)) != 0) return Exception(kDeviceNotAvailable);
+    const std::span operands = std::span(instruction_.operands).first(instruction_.info.operand_count);
+    const auto memory = std::ranges::find(operands, ZYDIS_OPERAND_TYPE_MEMORY, &ZydisDecodedOperand::type);
+    alignas(16) std::array<std::byte, X87Unit::kOperandSize> buffer{};
+    uint64_t address = 0;
+    std::span<std::byte> bytes;
+    if (memory != operands.end()) {
+      address = EffectiveAddress(*memory);
+      bytes = std::span(buffer).first(std::min<size_t>(memory->size / 8, buffer.size()));
+      if ((memory->actions & ZYDIS_OPERAND_ACTION_MASK_READ) != 0) {
+        if (const LinearResult got = linear_.Read(address, bytes); got != LinearResult::kOk) return MemoryFailure(got);
+      }
+    }
+    X87State state = x87_.access->Load();
+    X87Unit::Effect effect;
+    const X87Unit::Instruction instruction{instruction_.info.opcode, ModRm(), AdministersX87()};
+    if (!x87_.unit.Run(instruction, registers_.rflags, state, buffer, &effect)) return {};
+    if (memory != operands.end() && (memory->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0) {
+      if (const LinearResult got = linear_.Write(address, bytes); got != LinearResult::kOk) return MemoryFailure(got);
+    }
+    x87_.access->Store(state);
+    registers_.rflags = effect.rflags;
+    const bool to_ax = instruction_.info.mnemonic == ZYDIS_MNEMONIC_FNSTSW && memory == operands.end();
+    if (to_ax) registers_.gpr[0] = (registers_.gpr[0] & ~uint64_t{0xffff}) | (effect.rax & 0xffff);
+    return Completed();
+  }
+
+  uint8_t ModRm() const {
+    const auto& modrm = instruction_.info.raw.modrm;
+    return static_cast<uint8_t>(modrm.mod << 6 | modrm.reg << 3 | modrm.rm);
+  }
+
   GuestMemory& memory_;
+  FloatingPoint x87_;
   LinearMemory linear_;
   AssistRegisters& registers_;
   const ZydisDisassembledInstruction& instruction_;
@@ -202,11 +261,14 @@ std::string_view ToString(AssistKind kind) {
       return "popcnt";
     case AssistKind::kCmpxchg16b:
       return "cmpxchg16b";
+    case AssistKind::kX87:
+      return "x87";
   }
   return "unknown";
 }
 
-AssistResult InstructionAssist::Complete(AssistRegisters& registers, std::span<const uint8_t> bytes, unsigned vcpu) {
+AssistResult InstructionAssist::Complete(AssistRegisters& registers, std::span<const uint8_t> bytes, unsigned vcpu,
+                                         X87Access* x87) {
   std::array<uint8_t, kMaxInstruction> fetched{};
   if (bytes.empty()) {
     LinearMemory linear(memory_, registers);
@@ -219,7 +281,7 @@ AssistResult InstructionAssist::Complete(AssistRegisters& registers, std::span<c
       ZydisDisassembleIntel(MachineMode(registers.code_bits), registers.rip, bytes.data(), bytes.size(), &instruction));
   if (decoded) {
     const AssistRegisters before = registers;
-    auto done = Execution(memory_, registers, instruction).Run();
+    auto done = Execution(memory_, {x87_unit_, x87}, registers, instruction).Run();
     if (done && done->second.outcome != AssistResult::Outcome::kRefused) {
       counts_[static_cast<size_t>(done->first)].fetch_add(1, std::memory_order_relaxed);
       return done->second;

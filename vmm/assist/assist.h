@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "guestmem/guest_memory.h"
+#include "vmm/assist/x87.h"
 
 namespace faultline {
 
@@ -57,8 +58,9 @@ enum class AssistKind : uint8_t {
   kClacStac,
   kPopcnt,
   kCmpxchg16b,
+  kX87,
 };
-inline constexpr size_t kAssistKinds = 5;
+inline constexpr size_t kAssistKinds = 6;
 std::string_view ToString(AssistKind kind);
 
 class InstructionAssist {
@@ -67,14 +69,16 @@ class InstructionAssist {
   explicit InstructionAssist(GuestMemory& memory) : memory_(memory) {}
 
   // `bytes`: the instruction at RIP as KVM gave it, perhaps with bytes behind it; empty: it is fetched from guest
-  // memory. `vcpu` is for the sentence alone.
-  AssistResult Complete(AssistRegisters& registers, std::span<const uint8_t> bytes, unsigned vcpu);
+  // memory. `vcpu` is for the sentence alone. Without `x87`, floating-point instructions are refused.
+  AssistResult Complete(AssistRegisters& registers, std::span<const uint8_t> bytes, unsigned vcpu,
+                        X87Access* x87 = nullptr);
 
   // How many of `kind` were completed.
   uint64_t count(AssistKind kind) const { return counts_[static_cast<size_t>(kind)].load(std::memory_order_relaxed); }
 
  private:
   GuestMemory& memory_;
+  X87Unit x87_unit_;
   std::array<std::atomic<uint64_t>, kAssistKinds> counts_{};
 };
 

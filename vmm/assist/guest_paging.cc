@@ -93,6 +93,21 @@ LinearResult LinearMemory::Read(uint64_t linear, std::span<std::byte> out) {
   return LinearResult::kOk;
 }
 
+LinearResult LinearMemory::Write(uint64_t linear, std::span<const std::byte> data) {
+  const size_t to_page_end = kPageSize.value - linear % kPageSize.value;
+  const std::span<const std::byte> first = data.first(std::min(data.size(), to_page_end));
+  const std::span<const std::byte> second = data.subspan(first.size());
+  Gpa here, there;
+  LinearResult result = Translate(linear, AccessKind::kWrite, &here);
+  if (result == LinearResult::kOk && !second.empty()) {
+    result = Translate(linear + first.size(), AccessKind::kWrite, &there);
+  }
+  if (result != LinearResult::kOk) return result;
+  if (memory_.Write(here, first) != AccessResult::kOk) return LinearResult::kUnsupported;
+  if (!second.empty() && memory_.Write(there, second) != AccessResult::kOk) return LinearResult::kUnsupported;
+  return LinearResult::kOk;
+}
+
 size_t LinearMemory::ReadPrefix(uint64_t linear, std::span<std::byte> out) {
   const size_t to_page_end = kPageSize.value - linear % kPageSize.value;
   const std::span<std::byte> first = out.first(std::min(out.size(), to_page_end));

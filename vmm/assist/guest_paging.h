@@ -35,6 +35,8 @@ class LinearMemory {
   LinearResult Translate(uint64_t linear, AccessKind kind, Gpa* gpa);
   // May cross into the next page. On a fault, nothing was read.
   LinearResult Read(uint64_t linear, std::span<std::byte> out);
+  // At most a page of bytes; may cross into the next. On a fault, nothing was written.
+  LinearResult Write(uint64_t linear, std::span<const std::byte> data);
   // How much of `out` could be read from `linear` on: for instruction bytes, which may end before the buffer does.
   size_t ReadPrefix(uint64_t linear, std::span<std::byte> out);
 

@@ -1,5 +1,7 @@
 #include "vmm/assist/kvm_registers.h"
 
+#include <cstring>
+
 namespace faultline {
 namespace {
 
@@ -28,6 +30,25 @@ AssistRegisters ToAssistRegisters(const kvm_regs& regs, const kvm_sregs& sregs) 
   out.cpl = sregs.ss.dpl;
   out.code_bits = CodeBits(sregs);
   return out;
+}
+
+X87State ToX87State(const kvm_fpu& fpu) {
+  X87State state;
+  state.environment = {fpu.fcw, fpu.fsw, fpu.ftwx, 0, fpu.last_opcode, fpu.last_ip, fpu.last_dp};
+  static_assert(sizeof(state.stack) == sizeof(fpu.fpr));
+  std::memcpy(state.stack.data(), fpu.fpr, sizeof(fpu.fpr));
+  return state;
+}
+
+void SetX87State(const X87State& state, kvm_fpu* fpu) {
+  const X87State::Environment& environment = state.environment;
+  fpu->fcw = environment.control;
+  fpu->fsw = environment.status;
+  fpu->ftwx = environment.tags;
+  fpu->last_opcode = environment.opcode;
+  fpu->last_ip = environment.instruction;
+  fpu->last_dp = environment.operand;
+  std::memcpy(fpu->fpr, state.stack.data(), sizeof(fpu->fpr));
 }
 
 kvm_regs ToKvmRegs(const AssistRegisters& registers) {

@@ -102,6 +102,17 @@ void Vcpu::SetLapic(const kvm_lapic_state& lapic) {
   if (const int rc = Ioctl(KVM_SET_LAPIC, &copy); rc < 0) ThrowVcpuError(index_, "set the local APIC of", -rc);
 }
 
+kvm_fpu Vcpu::GetFpu() const {
+  kvm_fpu fpu{};
+  if (const int rc = Ioctl(KVM_GET_FPU, &fpu); rc < 0) ThrowVcpuError(index_, "tell the floating-point state of", -rc);
+  return fpu;
+}
+
+void Vcpu::SetFpu(const kvm_fpu& fpu) {
+  kvm_fpu copy = fpu;
+  if (const int rc = Ioctl(KVM_SET_FPU, &copy); rc < 0) ThrowVcpuError(index_, "set the floating-point state of", -rc);
+}
+
 kvm_vcpu_events Vcpu::GetEvents() const {
   kvm_vcpu_events events{};
   if (const int rc = Ioctl(KVM_GET_VCPU_EVENTS, &events); rc < 0) {

@@ -57,6 +57,8 @@ class Vcpu {
   kvm_lapic_state GetLapic() const;
   void SetLapic(const kvm_lapic_state& lapic);
   // Pending exceptions, interrupts and the like (KVM API 4.31).
+  kvm_fpu GetFpu() const;
+  void SetFpu(const kvm_fpu& fpu);
   kvm_vcpu_events GetEvents() const;
   void SetEvents(const kvm_vcpu_events& events);
 

@@ -53,9 +53,28 @@ VcpuAction GuestExits::OnMmio(Vcpu& vcpu, Gpa gpa, std::span<std::byte> data, bo
   return VcpuAction::kContinue;
 }
 
+namespace {
+
+class VcpuX87 final : public X87Access {
+ public:
+  explicit VcpuX87(Vcpu& vcpu) : vcpu_(vcpu) {}
+  X87State Load() override { return ToX87State(vcpu_.GetFpu()); }
+  void Store(const X87State& state) override {
+    kvm_fpu fpu = vcpu_.GetFpu();
+    SetX87State(state, &fpu);
+    vcpu_.SetFpu(fpu);
+  }
+
+ private:
+  Vcpu& vcpu_;
+};
+
+}  // namespace
+
 bool GuestExits::OnEmulationFailure(Vcpu& vcpu, std::span<const uint8_t> bytes, std::string* why) {
   AssistRegisters registers = ToAssistRegisters(vcpu.GetRegs(), vcpu.GetSregs());
-  const AssistResult result = parts_.assist.Complete(registers, bytes, vcpu.index());
+  VcpuX87 x87(vcpu);
+  const AssistResult result = parts_.assist.Complete(registers, bytes, vcpu.index(), &x87);
   if (result.outcome == AssistResult::Outcome::kRefused) {
     *why = result.sentence;
     return false;

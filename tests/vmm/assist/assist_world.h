@@ -46,7 +46,15 @@ class AssistWorld {
     if (memory_.Read(at, std::as_writable_bytes(std::span(&value, 1))) != AccessResult::kOk) std::abort();
     return value;
   }
-  AssistResult Complete(std::vector<uint8_t> bytes) { return assist.Complete(registers, bytes, 0); }
+  AssistResult Complete(std::vector<uint8_t> bytes) { return assist.Complete(registers, bytes, 0, &x87); }
+
+  class KeptX87 final : public X87Access {
+   public:
+    X87State Load() override { return state; }
+    void Store(const X87State& stored) override { state = stored; }
+    X87State state;
+  };
+  KeptX87 x87;
   GuestMemory& memory() { return memory_; }
 
  private:
