@@ -21,6 +21,8 @@ using nlohmann::json;
 using testing::HasSubstr;
 
 constexpr size_t kMib = 1 << 20;
+// Interpreted, a guest may be silent for minutes: touching 64 MiB takes two.
+constexpr std::chrono::minutes kSilence{10};
 constexpr std::string_view kInitRuns = "faultline init: running on Linux";
 
 // The patterns of tests/guest/commands.h.
@@ -91,6 +93,7 @@ TEST_F(LinuxGuest, ReachesDiskNetworkEntropyAndConsoleAndPowersOff) {
       "disk=/dev/vda net tcp=" + port + " udp=" + port + " listen=77 rng console touch=64 console poweroff";
   Terminal vm(place_, Run(commands, {"--paused", "--disk", disk, "--net",
                                      "user,hostfwd=tcp:127.0.0.1:" + std::to_string(forwarded) + "-:77", "--rng"}));
+  vm.SetPatience(kSilence);
   // Loaded, but not run: no more is resident than what was put there.
   while (place_.Run({"info", "lx"}).status != 0) usleep(10000);
   struct stat kernel {};
@@ -126,7 +129,9 @@ TEST_F(LinuxGuest, ReachesDiskNetworkEntropyAndConsoleAndPowersOff) {
 
 TEST_F(LinuxGuest, WithTwoVcpusAndAVirtioConsoleRestartsWhenItReboots) {
   Terminal vm(place_, Run("hvc reboot", {"--cpus", "2", "--virtio-console", "--on-reboot", "restart"}));
-  EXPECT_THAT(vm.ReadUntil("memory"), HasSubstr("CPUs 0-1"));
+  vm.SetPatience(kSilence);
+  vm.ReadUntil(kInitRuns);
+  EXPECT_THAT(vm.ReadUntil("\n"), HasSubstr("CPUs 0-1,"));
   vm.ReadUntil("hvc: type a line");
   vm.Type("over virtio\r");
   vm.ReadUntil("hvc: ok, read 'over virtio'");
@@ -137,13 +142,16 @@ TEST_F(LinuxGuest, WithTwoVcpusAndAVirtioConsoleRestartsWhenItReboots) {
 
 TEST_F(LinuxGuest, SaysThatItRebooted) {
   Terminal vm(place_, Run("reboot", {"--cpus", "4"}));
-  EXPECT_THAT(vm.ReadUntil("memory"), HasSubstr("CPUs 0-3"));
+  vm.SetPatience(kSilence);
+  vm.ReadUntil(kInitRuns);
+  EXPECT_THAT(vm.ReadUntil("\n"), HasSubstr("CPUs 0-3,"));
   EXPECT_EQ(vm.Wait(), 4);
   EXPECT_THAT(vm.rest(), HasSubstr("rebooted"));
 }
 
 TEST_F(LinuxGuest, SaysThatItsKernelPanicked) {
   Terminal vm(place_, Run("panic"));
+  vm.SetPatience(kSilence);
   vm.ReadUntil(kInitRuns);
   vm.ReadUntil("Kernel panic");
   EXPECT_EQ(vm.Wait(), 6);
@@ -154,6 +162,7 @@ TEST_F(LinuxGuest, IsNotTheOnlyOneThatBoots) {
   constexpr const char* kMemtest = "/boot/memtest86+x64.bin";
   if (!std::filesystem::exists(kMemtest)) GTEST_SKIP() << kMemtest << " is not installed";
   Terminal vm(place_, {"run", "--name", "mt", "--memory", "64M", "--kernel", kMemtest, "--append", "console=ttyS0"});
+  vm.SetPatience(kSilence);
   vm.ReadUntil("Memtest86+");
   vm.Type("\x01x");
   EXPECT_EQ(vm.Wait(), 0);

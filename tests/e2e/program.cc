@@ -155,7 +155,7 @@ bool Terminal::ReadMore(std::chrono::milliseconds patience) {
 std::string Terminal::ReadUntil(std::string_view end) {
   size_t at;
   while ((at = buffer_.find(end)) == std::string::npos) {
-    if (!ReadMore()) {
+    if (!ReadMore(patience_)) {
       ADD_FAILURE() << "'" << end << "' never came; there is:\n" << buffer_;
       return buffer_;
     }
@@ -179,7 +179,7 @@ std::string Terminal::Command(const std::string& line) {
 void Terminal::Signal(int signal) const { kill(pid_, signal); }
 
 int Terminal::Wait() {
-  while (ReadMore()) {
+  while (ReadMore(patience_)) {
   }
   int status = 0;
   const auto deadline = std::chrono::steady_clock::now() + kPatience;

@@ -71,6 +71,8 @@ class Terminal {
   Terminal& operator=(const Terminal&) = delete;
 
   pid_t pid() const { return pid_; }
+  // How long nothing may be printed before it counts as hung: kPatience unless set.
+  void SetPatience(std::chrono::seconds patience) { patience_ = patience; }
   void Type(std::string_view text) const;
   // What was printed since the last call up to and including `end`; a test failure, and what there is, when
   // it does not come. Carriage returns are left out.
@@ -88,11 +90,12 @@ class Terminal {
 
  private:
   // False at the end of the output, or when nothing came in time.
-  bool ReadMore(std::chrono::milliseconds patience = kPatience);
+  bool ReadMore(std::chrono::milliseconds patience);
 
   pid_t pid_ = -1;
   int fd_ = -1;
   std::string buffer_;
+  std::chrono::seconds patience_ = kPatience;
   std::optional<int> status_;
 };
 
