@@ -41,24 +41,33 @@ system_call_int80:
     leave_function
 
 # On software KVM int $0x80 and syscall do not reach the kernel. sysenter does, but its return, at the vDSO's landing
-# pad (pop ebp; pop edx; pop ecx; ret), runs in 64-bit mode: so everything the pad pops is 8 bytes wide, and what it
-# returns to is 64-bit code, which goes back to 32-bit mode by a far return.
+# pad (pop ebp; pop edx; pop ecx; ret), runs in 64-bit mode, until an interrupt comes: the return from that takes the
+# code segment at its word and goes on in 32-bit mode. So the pad's pops are 4 or 8 bytes wide, and the change may come
+# between any two of them. Whatever it finds, it returns to the same place, which runs in either mode. Init has one
+# thread: its stack pointer is kept in memory.
     .globl system_call_sysenter
 system_call_sysenter:
     load_arguments
+    movl %esp, stack_pointer
+    pushl $0               # 64-bit: the upper half of the return address
+    pushl $in_either_mode
+    pushl $in_either_mode
+    pushl $in_either_mode
+    pushl $in_either_mode
     pushl $0
-    pushl $in_64_bit_mode
-    pushl $0
-    pushl %ecx
-    pushl $0
-    pushl %edx
     pushl $0
     pushl %ebp             # the sixth argument, which the kernel reads from here
     movl %esp, %ebp
     sysenter
 
+in_either_mode:
+    xorl %ecx, %ecx
+    decl %ecx              # 64-bit: a prefix of the next instruction, which then changes r8 alone
+    movl %eax, %eax
+    testl %ecx, %ecx
+    js back_in_32_bit_mode
+
     .code64
-in_64_bit_mode:
     pushq $0x23            # Linux's __USER32_CS
     .byte 0x68             # pushq $back_in_32_bit_mode, which 32-bit objects have no relocation for
     .long back_in_32_bit_mode
@@ -66,7 +75,17 @@ in_64_bit_mode:
 
     .code32
 back_in_32_bit_mode:
+    # AMD's processors leave a stack segment behind that is of no use in 32-bit mode.
+    movl $0x2b, %ecx       # __USER_DS
+    movl %ecx, %ss
+    movl stack_pointer, %esp
     leave_function
+
+    .bss
+    .balign 4
+stack_pointer:
+    .long 0
+    .text
 
 # Loops over much memory, in 64-bit mode, which runs natively on software KVM; 32-bit code is interpreted there.
 # uint32_t run_native(function, base, count, multiplier, addend): calls one of the functions below with edi, ecx, esi, edx
