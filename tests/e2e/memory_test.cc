@@ -170,7 +170,13 @@ TEST_F(MemoryOfAVm, IsNamedForItsSlotUnlessTheUserNamesIt) {
 TEST_F(MemoryOfAVm, ThatCannotBePluggedLeavesTheVmAsItWas) {
   Start();
   Plug("64M");
-  const json before = place_.Json({"memory", "list", "m"});
+  // Without what is present: a page is counted a moment after the guest has it.
+  const auto devices = [this] {
+    json list = place_.Json({"memory", "list", "m"});
+    for (json& device : list) device.erase("present");
+    return list;
+  };
+  const json before = devices();
   const struct {
     const char* verb;
     Words words;
@@ -207,7 +213,7 @@ TEST_F(MemoryOfAVm, ThatCannotBePluggedLeavesTheVmAsItWas) {
     EXPECT_TRUE(answer.err.starts_with("faultline: ")) << what;
     EXPECT_EQ(std::count(answer.err.begin(), answer.err.end(), '\n'), 1) << what;
   }
-  EXPECT_EQ(place_.Json({"memory", "list", "m"}), before);
+  EXPECT_EQ(devices(), before);
   EXPECT_THAT(vm_->Command("fill dimm0"), HasSubstr("filled 64 MiB"));
 }
 
