@@ -22,7 +22,7 @@ class TinyKernel {
     constexpr uint32_t kCodeOffset = kElfHeader + kProgramHeader + 12;
     constexpr uint32_t kMagic = 0x1badb002;
     std::vector<uint8_t> file = {0x7f, 'E', 'L', 'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0};
-    const auto put = [&file](uint32_t value, unsigned width) {
+    const auto put = [&file](uint64_t value, unsigned width) {
       for (unsigned i = 0; i < width; ++i) file.push_back(static_cast<uint8_t>(value >> (8 * i)));
     };
     put(2, 2);  // an executable
