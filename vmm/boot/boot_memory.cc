@@ -16,7 +16,7 @@ constexpr Bytes kCopyPiece = 128_KiB;
 
 }  // namespace
 
-std::string SizeText(Bytes size) {
+std::string RoundedSizeText(Bytes size) {
   const bool small = size < 1_MiB;
   const Bytes unit = small ? 1_KiB : 1_MiB;
   return std::to_string(AlignUp(size, unit) / unit) + (small ? " KiB" : " MiB");
@@ -38,7 +38,7 @@ const GpaRange* BootMemory::FindClaim(GpaRange range) const {
 
 void BootMemory::Claim(GpaRange range, const std::string& what) {
   if (!IsRam(range)) {
-    throw UsageError(what + " needs memory up to " + SizeText(Bytes(range.end().value)) +
+    throw UsageError(what + " needs memory up to " + RoundedSizeText(Bytes(range.end().value)) +
                      ", which this guest does not have free there: give it more memory");
   }
   if (FindClaim(range) != nullptr) {
@@ -66,7 +66,7 @@ GpaRange BootMemory::ClaimHigh(Bytes size, Gpa limit, const std::string& what) {
     }
   }
   if (!best) {
-    throw UsageError(what + " (" + SizeText(size) +
+    throw UsageError(what + " (" + RoundedSizeText(size) +
                      ") does not fit into the guest's memory beside the kernel: " + "give the guest more memory");
   }
   claims_.push_back(*best);

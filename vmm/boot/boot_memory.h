@@ -51,6 +51,6 @@ class BootMemory {
 };
 
 // "46 MiB" and the like, for messages: rounded up to whole units.
-std::string SizeText(Bytes size);
+std::string RoundedSizeText(Bytes size);
 
 }  // namespace faultline
