@@ -5,21 +5,10 @@
 #include <string>
 
 #include "guestmem/error.h"
+#include "guestmem/hex.h"
 
 namespace faultline {
-namespace {
-
-std::string Hex(uint64_t value) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  do {
-    text.insert(text.begin(), kDigits[value % 16]);
-    value /= 16;
-  } while (value != 0);
-  return "0x" + text;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 void Bus::Attach(uint64_t base, Bytes size, BusDevice& device) {
   const uint64_t last = base + (size.value - 1);

@@ -9,6 +9,7 @@
 
 #include "guestmem/error.h"
 #include "guestmem/guest_memory_impl.h"
+#include "guestmem/hex.h"
 #include "guestmem/revoke.h"
 
 namespace faultline {
@@ -33,12 +34,6 @@ class PlainInstaller final : public PageInstaller {
  private:
   const bool copy_;
 };
-
-std::string Hex(uint64_t value) {
-  char text[19] = "0x";
-  const auto end = std::to_chars(text + 2, text + sizeof(text), value, 16).ptr;
-  return {text, end};
-}
 
 }  // namespace
 

@@ -4,14 +4,10 @@
 #include <cstdio>
 #include <string_view>
 
+#include "guestmem/hex.h"
+
 namespace faultline {
 namespace {
-
-std::string Hex(uint64_t value) {
-  std::array<char, 24> text{};
-  std::snprintf(text.data(), text.size(), "0x%llx", static_cast<unsigned long long>(value));
-  return text.data();
-}
 
 std::string BytesText(std::span<const uint8_t> bytes) {
   std::string text;

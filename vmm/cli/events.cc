@@ -3,6 +3,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "guestmem/hex.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/quantity.h"
 #include "vmm/cli/subcommand.h"

@@ -1,6 +1,7 @@
 // `faultline memory plug`
 #include <nlohmann/json.hpp>
 
+#include "guestmem/hex.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/quantity.h"
 #include "vmm/cli/subcommand.h"

@@ -162,10 +162,4 @@ std::string ReadableDuration(std::chrono::nanoseconds duration) {
   return text.data();
 }
 
-std::string Hex(uint64_t value) {
-  std::array<char, 24> text;
-  std::snprintf(text.data(), text.size(), "0x%llx", static_cast<unsigned long long>(value));
-  return text.data();
-}
-
 }  // namespace faultline

@@ -35,7 +35,5 @@ std::string SizeAsTyped(Bytes size);
 std::string ReadableSize(Bytes size);
 // "850 ns", "3.2 ms", "12 s"
 std::string ReadableDuration(std::chrono::nanoseconds duration);
-// "0x100000000"
-std::string Hex(uint64_t value);
 
 }  // namespace faultline

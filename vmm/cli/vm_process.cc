@@ -4,6 +4,7 @@
 #include <utility>
 #include <variant>
 
+#include "guestmem/hex.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/quantity.h"
 #include "vmm/control/machine_events.h"

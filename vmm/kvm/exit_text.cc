@@ -6,16 +6,11 @@
 #include <cstring>
 
 #include "guestmem/error.h"
+#include "guestmem/hex.h"
 #include "vmm/kvm/kvm_constants.h"
 
 namespace faultline {
 namespace {
-
-std::string Hex(uint64_t value) {
-  std::array<char, 24> text{};
-  std::snprintf(text.data(), text.size(), "0x%llx", static_cast<unsigned long long>(value));
-  return text.data();
-}
 
 std::string Where(unsigned vcpu, const kvm_regs& regs) {
   return "vCPU " + std::to_string(vcpu) + " at RIP " + Hex(regs.rip);

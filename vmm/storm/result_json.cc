@@ -1,10 +1,10 @@
 // A storm's result as JSON, for machines and for the report's page.
 #include "vmm/storm/result_json.h"
 
-#include <cinttypes>
 #include <cmath>
 #include <cstdio>
 
+#include "guestmem/hex.h"
 #include "vmm/storm/storm.h"
 
 namespace faultline {
@@ -16,12 +16,6 @@ using Json = nlohmann::ordered_json;
 double Round(double value, double power) { return std::round(value * power) / power; }
 
 // As text: readers that take numbers for doubles would round them.
-std::string Hex(uint64_t value) {
-  char text[24];
-  std::snprintf(text, sizeof text, "0x%" PRIx64, value);
-  return text;
-}
-
 Json Latency(const StormQuantiles& q) { return {{"p50", q.p50}, {"p99", q.p99}, {"p999", q.p999}, {"max", q.max}}; }
 Json Span(const StormQuantiles& q) { return {{"p50", q.p50}, {"p99", q.p99}, {"max", q.max}}; }
 Json Phase(const StormQuantiles& q) { return {{"p50", q.p50}, {"p99", q.p99}}; }
