@@ -11,19 +11,11 @@ _start:
     call init_main
 1:  jmp 1b
 
-# int system_call_*(number, a, b, c, d, e, f), the C calling convention; the kernel's: eax, ebx, ecx, edx, esi, edi, ebp.
-    .macro load_arguments
+    .macro enter_function  # the arguments start at 20(%esp)
     pushl %ebx
     pushl %esi
     pushl %edi
     pushl %ebp
-    movl 20(%esp), %eax
-    movl 24(%esp), %ebx
-    movl 28(%esp), %ecx
-    movl 32(%esp), %edx
-    movl 36(%esp), %esi
-    movl 40(%esp), %edi
-    movl 44(%esp), %ebp
     .endm
     .macro leave_function
     popl %ebp
@@ -31,6 +23,18 @@ _start:
     popl %esi
     popl %ebx
     ret
+    .endm
+
+# int system_call_*(number, a, b, c, d, e, f), the C calling convention; the kernel's: eax, ebx, ecx, edx, esi, edi, ebp.
+    .macro load_arguments
+    enter_function
+    movl 20(%esp), %eax
+    movl 24(%esp), %ebx
+    movl 28(%esp), %ecx
+    movl 32(%esp), %edx
+    movl 36(%esp), %esi
+    movl 40(%esp), %edi
+    movl 44(%esp), %ebp
     .endm
 
 # The ordinary way.
@@ -92,10 +96,7 @@ stack_pointer:
 # and returns its eax.
     .globl run_native
 run_native:
-    pushl %ebx
-    pushl %esi
-    pushl %edi
-    pushl %ebp
+    enter_function
     movl 20(%esp), %eax
     movl 24(%esp), %edi
     movl 28(%esp), %ecx
