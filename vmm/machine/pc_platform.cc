@@ -114,7 +114,7 @@ class PcPlatform final : public Platform {
     request.kernel = parts_.config.boot.kernel;
     request.initrd = parts_.config.boot.initrd;
     request.command_line = parts_.config.boot.command_line;
-    request.default_words = DefaultCommandLine(IsSoftwareKvm(parts_.host), tsc_khz);
+    request.default_words = DefaultCommandLine(software_kvm_, tsc_khz);
     request.ram = Ram();
     request.reserved = {pc::kHole};
     request.rsdp = pc::kFirmware.start;
@@ -126,11 +126,10 @@ class PcPlatform final : public Platform {
     const unsigned cpus = parts_.config.cpus;
     const KvmSystem& system = parts_.vm.system();
     const bool deadline_timer = system.CheckExtension(KVM_CAP_TSC_DEADLINE_TIMER) > 0;
-    const bool software_kvm = IsSoftwareKvm(parts_.host);
     for (unsigned i = 0; i < cpus; ++i) {
       auto vcpu = std::make_unique<Vcpu>(parts_.vm, i, VcpuFeatures::kNone);
       const kvm::CpuidList cpuid = GuestCpuid(system.SupportedCpuid(), i, cpus, deadline_timer);
-      vcpu->SetCpuid(software_kvm ? WithIntelVendor(cpuid) : cpuid);
+      vcpu->SetCpuid(software_kvm_ ? WithIntelVendor(cpuid) : cpuid);
       SetUpApic(vcpu.get());
       vcpu->SetMsrs(StartMsrs());
       // The others wait for INIT and SIPI, in KVM.
@@ -181,6 +180,7 @@ class PcPlatform final : public Platform {
   }
 
   const PlatformParts parts_;
+  const bool software_kvm_ = IsSoftwareKvm(parts_.host);
   PcInterrupts interrupts_;
   Serial serial_;
   AcpiPower power_;
