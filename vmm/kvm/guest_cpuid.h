@@ -10,9 +10,9 @@ namespace faultline {
 // 8000_001EH). `deadline_timer`: KVM has the APIC's TSC-deadline mode, which it does not report by itself.
 kvm::CpuidList GuestCpuid(const kvm::CpuidList& supported, unsigned index, unsigned cpus, bool deadline_timer);
 
-// The same with Intel as the vendor. For software KVM, where the guest's CPUID is the host's whatever KVM is told:
-// there the list only decides how KVM's interpreter behaves, and it lets a 32-bit program's sysenter, the one system
-// call that it delivers to a kernel, pass for Intel's processors alone.
+// The same with Intel as the vendor. For software KVM, whose interpreter lets a 32-bit program's sysenter, the one
+// system call that it delivers to a kernel, pass for Intel's processors alone. The guest's kernel, interpreted, sees
+// the list; its programs, which run natively, see the host's CPUID.
 kvm::CpuidList WithIntelVendor(const kvm::CpuidList& list);
 
 }  // namespace faultline
