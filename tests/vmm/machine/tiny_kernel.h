@@ -47,7 +47,7 @@ class TinyKernel {
     put(0x1000, 4);
     put(kMagic, 4);
     put(0, 4);
-    put(-kMagic, 4);
+    put(0 - uint64_t{kMagic}, 4);  // makes their sum 0
     file.insert(file.end(), code.begin(), code.end());
 
     char name[] = "/tmp/faultline-kernel-XXXXXX";
