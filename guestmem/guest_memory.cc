@@ -315,6 +315,8 @@ void GuestMemory::SetFailureHandler(std::function<void(const FaultFailure&)> han
 }
 void GuestMemory::RetryFailedFaults() { impl_->RetryFailedFaults(); }
 
+void GuestMemory::AwaitFreed() { impl_->domain_.Barrier(); }
+
 void GuestMemory::DrainForTest() {
   impl_->limbo_.Clear();
   impl_->domain_.Barrier();

@@ -65,6 +65,14 @@ struct UnplugReport {
   uint64_t total_ns = 0;
   Bytes discarded;
   uint64_t tables = 0;
+  int discard_error = 0;  // errno of a refused discard: those pages go with the mapping (see AwaitFreed)
+};
+
+// What one discard gave back.
+struct DiscardReport {
+  Bytes discarded;     // pages that were there and are the host's again
+  uint64_t calls = 0;  // to the host
+  int error = 0;       // the first errno of the host; what it refused is as it was
 };
 
 struct RegionInfo {
@@ -137,6 +145,13 @@ class GuestMemory {
   // must outlive the pin. Error result: an empty Pin and `*why`.
   Pin PinRange(GpaRange range, bool for_write, std::string_view owner, AccessResult* why) noexcept;
 
+  // Gives the pages of `range` back to the host and leaves the regions in place: what is touched next comes
+  // anew from the page source, zeroes as a rule. Whole granules alone; what lies in no region or a dying one,
+  // is being filled, or is mapped from a file on disk stays as it is. Ordered against faults page by page:
+  // one that comes during the discard finds the page as it was, or brings a new one. Blocks for the host's
+  // call, of 2 MiB at most at a time; a fault in the same 2 MiB waits for that.
+  DiscardReport Discard(GpaRange range) noexcept;
+
   // True when every byte of the range is in a region right now.
   bool IsMapped(GpaRange range) const noexcept;
   std::optional<RegionId> FindRegion(Gpa gpa) const noexcept;
@@ -157,6 +172,9 @@ class GuestMemory {
   };
   void SetFailureHandler(std::function<void(const FaultFailure&)> handler);
   void RetryFailedFaults();
+
+  // Blocks until all memory unplugged so far is unmapped: for a grace period.
+  void AwaitFreed();
 
   // Waits until everything retired so far is freed, and frees limbo. For tests and for shutdown.
   void DrainForTest();

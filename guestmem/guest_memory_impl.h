@@ -1,5 +1,6 @@
 // The parts of GuestMemory and how they are wired. Private to guestmem; guest_memory.cc plugs,
-// guest_memory_unplug.cc unplugs, guest_memory_access.cc serves devices.
+// guest_memory_unplug.cc unplugs, guest_memory_access.cc serves devices, guest_memory_discard.cc gives single
+// pages back.
 #pragma once
 
 #include <unordered_map>
@@ -29,6 +30,10 @@ class GuestMemory::Impl final : public FailureSink {
   AccessResult Access(Gpa gpa, size_t size, bool write, Body&& body) noexcept;
   Pin PinRange(GpaRange range, bool for_write, std::string_view owner, AccessResult* why) noexcept;
 
+  DiscardReport Discard(GpaRange range) noexcept;
+  // The part of one leaf table, inside a read section.
+  void DiscardInLeaf(const Region& region, GpaRange part, DiscardReport& report) noexcept;
+
   std::vector<RegionInfo> Regions() const EXCLUDES(control_);
 
   void OnParked(const FillClaim& claim, int error, bool host) noexcept override EXCLUDES(parked_mutex_);
@@ -51,7 +56,8 @@ class GuestMemory::Impl final : public FailureSink {
   // Unlinks and empties every leaf of `region`, which has no users left; `populated` gets a mark for each
   // leaf that held pages. Returns the number of tables.
   uint64_t ScanAndDetach(const Region& region, std::vector<bool>& populated) noexcept REQUIRES(control_);
-  Bytes DiscardPages(const Region& region, const std::vector<bool>& populated) noexcept REQUIRES(control_);
+  void DiscardPages(const Region& region, const std::vector<bool>& populated, UnplugReport& report) noexcept
+      REQUIRES(control_);
 
   // What an unplug needs if it has to be undone, allocated before the point of no return.
   struct RollBack {

@@ -81,7 +81,7 @@ UnplugReport GuestMemory::Impl::Unplug(RegionId id, const UnplugOptions& options
   const uint64_t unmapped = NowNs();
   report.tables = ScanAndDetach(region, populated);
   const uint64_t scanned = NowNs();
-  report.discarded = DiscardPages(region, populated);
+  DiscardPages(region, populated, report);
   Observe(observer_, ProtocolStep::kDiscarded, id);
   const uint64_t discarded = NowNs();
 
@@ -120,9 +120,9 @@ uint64_t GuestMemory::Impl::ScanAndDetach(const Region& region, std::vector<bool
   return tables;
 }
 
-Bytes GuestMemory::Impl::DiscardPages(const Region& region, const std::vector<bool>& populated) noexcept {
+void GuestMemory::Impl::DiscardPages(const Region& region, const std::vector<bool>& populated,
+                                     UnplugReport& report) noexcept {
   const ShadowTable& shadow = region.shadow();
-  Bytes total;
   for (size_t i = 0; i < populated.size();) {
     if (!populated[i]) {
       ++i;
@@ -134,11 +134,11 @@ Bytes GuestMemory::Impl::DiscardPages(const Region& region, const std::vector<bo
     const Gpa last = std::min(shadow.BaseOf(end), region.gpa().end());
     const HvaRange part{region.ToHva(first), last - first};
     // A refusal is not the end of it: the pages also go with the mapping, after the grace period.
-    region.memory().backing->Discard(part);
-    total += part.size;
+    const int result = region.memory().backing->Discard(part);
+    if (result < 0 && report.discard_error == 0) report.discard_error = -result;
+    report.discarded += part.size;
     i = end;
   }
-  return total;
 }
 
 void GuestMemory::Impl::UndoUnplug(Region& region, RollBack roll_back) noexcept {

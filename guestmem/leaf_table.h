@@ -96,6 +96,14 @@ class LeafTable final : public RcuObject {
     present_.Set(page);
     filling_.Clear(page);
   }
+  // The host has the page back.
+  void ClearPresentLocked(unsigned page) noexcept REQUIRES(lock_) {
+    if (present_.Test(page)) {
+      population_.store(static_cast<uint16_t>(population_.load(std::memory_order_relaxed) - 1),
+                        std::memory_order_relaxed);
+    }
+    present_.Clear(page);
+  }
   void SetFillingLocked(unsigned page) noexcept REQUIRES(lock_) { filling_.Set(page); }
   void SetAbsentLocked(unsigned page) noexcept REQUIRES(lock_) { filling_.Clear(page); }
   unsigned population_locked() const noexcept REQUIRES(lock_) { return population_; }

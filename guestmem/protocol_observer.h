@@ -20,6 +20,9 @@ enum class ProtocolStep : uint8_t {
   kSourceRead,     // the slow source answered, nothing revalidated yet; no read section
   kPageInstalled,  // Present; leaf lock held
   kFaultRetry,     // validation failed; no lock held
+  // A discard of pages in a region that lives on. Leaf lock held.
+  kDiscardLocked,   // validated; the pages are still the guest's
+  kPagesDiscarded,  // the host has them back, the table does not know it yet
   // An unplug. Control lock held.
   kDeadMarked,
   kUnpublished,

@@ -59,6 +59,15 @@ class RegionList {
     return entry->range.Contains(address) ? entry : nullptr;
   }
 
+  // The first entry with an address at or behind `address`, or null. As Lookup otherwise.
+  const Entry* LookupFrom(A address) const noexcept {
+    const Snapshot* s = current_.load(std::memory_order_acquire);  // pairs with Commit
+    const auto behind = std::upper_bound(s->starts_.begin(), s->starts_.end(), address.value);
+    auto at = static_cast<size_t>(behind - s->starts_.begin());
+    if (at > 0 && s->entries_[at - 1].range.Contains(address)) --at;
+    return at < s->entries_.size() ? &s->entries_[at] : nullptr;
+  }
+
   // Writers only, as are the rest.
   std::unique_ptr<Snapshot> PrepareInsert(Range<A> range, T* value) const {
     const auto& old = current_.load(std::memory_order_relaxed)->entries_;

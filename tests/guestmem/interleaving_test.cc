@@ -206,6 +206,63 @@ TEST_F(InterleavingTest, ABystanderIsNeverBlockedByAnUnplugAndAPlug) {
   EXPECT_FALSE(result_.ever_blocked[0]);
 }
 
+TEST_F(InterleavingTest, ADiscardAgainstWritesLosesNoneOfItsNeighbours) {
+  Explore({.preemptions = 3, .runs = 1500}, [](InterleavingExplorer& explorer) {
+    auto world = std::make_shared<Plain>(explorer);
+    (void)world->Plug(kBase);
+    (void)world->Write(kBase, kOld);
+    auto discarded = std::make_shared<std::atomic<bool>>(false);
+    auto must_be_there = std::make_shared<std::atomic<bool>>(false);
+    return InterleavingExplorer::Run{{[=] {
+                                        const bool after = discarded->load();
+                                        EXPECT_EQ(world->Write(kBase, kNew), AccessResult::kOk);
+                                        must_be_there->store(after);
+                                        EXPECT_EQ(world->Write(kBase + kPageSize, kNew), AccessResult::kOk);
+                                      },
+                                      [=] {
+                                        EXPECT_EQ(world->memory.Discard({kBase, kPageSize}).error, 0);
+                                        discarded->store(true);
+                                      }},
+                                     [=] {
+                                       const Bytes present = world->memory.present_bytes();
+                                       std::byte given{1};
+                                       std::byte kept{1};
+                                       EXPECT_EQ(world->Read(kBase + kPageSize, &kept), AccessResult::kOk);
+                                       EXPECT_EQ(kept, kNew);  // I3
+                                       EXPECT_EQ(world->Read(kBase, &given), AccessResult::kOk);
+                                       EXPECT_TRUE(given == kNew || (!must_be_there->load() && given == std::byte{0}));
+                                       // Zero is what a page has that came anew just now.
+                                       EXPECT_EQ(present, kPageSize * (given == kNew ? 2 : 1));  // I5
+                                       CheckBooks(world->memory, 1, kPageSize * 2);
+                                     }};
+  });
+}
+
+TEST_F(InterleavingTest, ADiscardAgainstAnUnplugAndAReplugTakesNothingOfTheNewRegion) {
+  Explore({.preemptions = 3, .runs = 1500}, [](InterleavingExplorer& explorer) {
+    auto world = std::make_shared<Plain>(explorer);
+    const RegionId id = world->Plug(kBase);
+    (void)world->Write(kBase, kOld);
+    auto started_late = std::make_shared<std::atomic<bool>>(false);
+    auto back = std::make_shared<std::atomic<bool>>(false);
+    return InterleavingExplorer::Run{{[=] {
+                                        started_late->store(back->load());
+                                        (void)world->memory.Discard({kBase, kLeafSpan});
+                                      },
+                                      [=] {
+                                        world->memory.Unplug(id);
+                                        (void)world->Plug(kBase);
+                                        back->store(true);
+                                      }},
+                                     [=] {
+                                       std::byte byte{1};
+                                       EXPECT_EQ(world->Read(kBase, &byte), AccessResult::kOk);
+                                       EXPECT_EQ(byte, std::byte{0});  // I2
+                                       CheckBooks(world->memory, 1, kPageSize);
+                                     }};
+  });
+}
+
 TEST_F(InterleavingTest, ARolledBackUnplugAgainstAWrite) {
   class Refuses final : public RegionListener {
    public:
