@@ -35,7 +35,7 @@ class VirtioInterrupts {
 
 class VirtioDevice {
  public:
-  static constexpr unsigned kMaxQueues = 4;
+  static constexpr unsigned kMaxQueues = 5;
 
   struct Kind {
     std::string name;        // for the thread, pins and messages
@@ -43,6 +43,7 @@ class VirtioDevice {
     uint32_t pci_class = 0;  // 24 bits
     unsigned queues = 1;
     uint64_t features = 0;  // besides those every device here offers
+    uint64_t required = 0;  // of them: a driver that does without is refused
   };
   struct QueueState {
     SplitQueue::Layout layout;

@@ -9,7 +9,9 @@
 #include <functional>
 #include <random>
 
+#include "devices/virtio/balloon.h"
 #include "devices/virtio/devices.h"
+#include "devices/virtio/mem.h"
 #include "devices/virtio/virtio_pci.h"
 #include "tests/devices/virtio/virtio_world.h"
 
@@ -38,6 +40,7 @@ struct Victim {
   const char* name;
   unsigned queues;
   std::function<std::unique_ptr<PciFunction>(Backing&, VirtioWorld&)> make;
+  uint64_t features = 0;
 };
 void PrintTo(const Victim& victim, std::ostream* os) { *os << victim.name; }
 
@@ -63,13 +66,13 @@ class HostileGuest : public testing::TestWithParam<Victim> {
     driver.SetConfig(pci::kCommand, 2, pci::kCommandMemory);
     driver.SetStatus(0);
     EXPECT_EQ(driver.Status(), 0);
-    driver.Start(0, queues());
+    driver.Start(GetParam().features, queues());
     EXPECT_EQ(driver.Status() & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_NEEDS_RESET), VIRTIO_CONFIG_S_DRIVER_OK);
     driver.SetStatus(0);
   }
   void ExpectNeedsReset(const char* what, const std::function<void(unsigned)>& harm) {
     for (unsigned q = 0; q < queues(); ++q) {
-      driver.Start(uint64_t{1} << 28, queues());
+      driver.Start(GetParam().features | uint64_t{1} << 28, queues());
       harm(q);
       driver.Kick(q);
       // A network card reads its receive ring only when there is a frame for it.
@@ -93,7 +96,7 @@ class HostileGuest : public testing::TestWithParam<Victim> {
 };
 
 TEST_P(HostileGuest, EveryRegisterAtEveryWidthIsSafe) {
-  driver.Start(0, queues());
+  driver.Start(GetParam().features, queues());
   for (uint64_t offset = 0; offset < VirtioPci::kBarSize.value; ++offset) {
     // All of what is there, and the start of each empty stretch.
     if (offset % VirtioPci::kPart >= 0x80 && offset % 0x400 >= 0x20) continue;
@@ -109,7 +112,7 @@ TEST_P(HostileGuest, EveryRegisterAtEveryWidthIsSafe) {
 }
 
 TEST_P(HostileGuest, EveryConfigurationRegisterAtEveryWidthIsSafe) {
-  driver.Start(0, queues());
+  driver.Start(GetParam().features, queues());
   for (unsigned offset = 0; offset < 0x110; ++offset) {
     for (const size_t width : {1, 2, 4, 8}) {
       for (const uint64_t value : {0ULL, 1ULL, 0x7fULL, 0x80000000ULL, ~0ULL}) {
@@ -123,7 +126,7 @@ TEST_P(HostileGuest, EveryConfigurationRegisterAtEveryWidthIsSafe) {
 
 TEST_P(HostileGuest, RandomAccessesAreSafe) {
   for (int round = 0; round < 20; ++round) {
-    driver.Start(0, queues());
+    driver.Start(GetParam().features, queues());
     for (int i = 0; i < 500; ++i) {
       const uint64_t part = random() % 5 * VirtioPci::kPart;
       const uint64_t offset = part + random() % 64;
@@ -140,7 +143,7 @@ TEST_P(HostileGuest, RandomAccessesAreSafe) {
 
 TEST_P(HostileGuest, RingsOfRandomBytesAreSafe) {
   for (int round = 0; round < 200; ++round) {
-    driver.Start(random() % 2 == 0 ? uint64_t{3} << 28 : 0, queues());
+    driver.Start(GetParam().features | (random() % 2 == 0 ? uint64_t{3} << 28 : 0), queues());
     for (unsigned q = 0; q < queues(); ++q) {
       VirtioDriver::Queue& queue = driver.queue(q);
       for (uint16_t i = 0; i < queue.size; ++i) {
@@ -221,6 +224,19 @@ INSTANTIATE_TEST_SUITE_P(
                              HostileGuest::input = &device.input;
                              return std::move(device.function);
                            }},
+                    Victim{"Balloon", 5,
+                           [](Backing&, VirtioWorld& world) {
+                             return std::move(MakeVirtioBalloon({}, world.environment()).function);
+                           },
+                           0x2a},
+                    Victim{"Mem", 1,
+                           [](Backing&, VirtioWorld& world) {
+                             VirtioMemConfig config;
+                             config.region = {Gpa((4_GiB).value), 64_MiB};
+                             config.requested = 32_MiB;
+                             return std::move(MakeVirtioMem(config, world.environment()).function);
+                           },
+                           2},
                     Victim{"Net", 2,
                            [](Backing& backing, VirtioWorld& world) {
                              NetConfig config;

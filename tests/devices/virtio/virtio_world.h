@@ -80,7 +80,7 @@ struct VirtioWorld {
   static constexpr Bytes kRam{(32_MiB).value};
   static constexpr uint64_t kMsiData = 0x40;  // + vector: what the driver's interrupts carry
 
-  VirtioWorld() {
+  explicit VirtioWorld(Host& the_host = Host::System()) : host(the_host) {
     memory.Plug({.name = "ram", .gpa = {Gpa(0), kRam}, .backing = {}, .source = nullptr, .read_only = false});
   }
   VirtioEnvironment environment() { return {.memory = memory, .msi = msi, .doorbells = &doorbells}; }
@@ -92,8 +92,9 @@ struct VirtioWorld {
     return options;
   }
 
+  Host& host;
   NobodyListens listener;
-  GuestMemory memory{Host::System(), listener, Plain()};
+  GuestMemory memory{host, listener, Plain()};
   FakeMsiHost msi;
   FakeDoorbells doorbells;
   FakeLine lines[4];
