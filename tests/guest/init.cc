@@ -72,8 +72,6 @@ const char* ValueOf(const char* word, const char* name) {
 }
 
 bool RunCommand(const char* word) {
-  // The kernel hands on words of its own that it has read early.
-  if (Same(word, "noxsave") || Same(word, "nopti")) return true;
   if (const char* path = ValueOf(word, "disk")) return TestDisk(path);
   if (Same(word, "net")) return TestNetwork();
   if (const char* port = ValueOf(word, "tcp")) return TestTcp(static_cast<uint16_t>(ToNumber(port)));

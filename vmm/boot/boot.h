@@ -67,11 +67,11 @@ struct LoadedKernel {
 LoadedKernel LoadKernel(Host& host, GuestMemory& memory, const BootRequest& request);
 
 // True when this host's KVM runs guests without hardware virtualisation (the kvm_pvm module): guest kernels are
-// interpreted there, and see the host's CPUID whatever they are told.
+// interpreted there, while programs run natively and see the host's CPUID whatever the machine says.
 bool IsSoftwareKvm(Host& host);
 
 // What a Linux guest needs on its command line to use this machine's console and to end when it panics; on
-// software KVM also what keeps it off the processor features that KVM cannot interpret.
+// software KVM also what spares it work.
 std::vector<std::string> DefaultCommandLine(bool software_kvm, unsigned tsc_khz);
 
 }  // namespace faultline

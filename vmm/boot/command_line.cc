@@ -58,10 +58,9 @@ std::vector<std::string> DefaultCommandLine(bool software_kvm, unsigned tsc_khz)
   std::vector<std::string> words = {"console=ttyS0", "panic=-1", "reboot=k"};
   if (tsc_khz != 0) words.push_back("tsc_early_khz=" + std::to_string(tsc_khz));
   if (software_kvm) {
-    // What KVM cannot interpret or hangs in is avoided, and so is work: copying byte by byte (erms, fsrm), patching
-    // the kernel's own code, and clearing 2 MiB for a few pages of per-CPU data.
-    words.insert(words.end(), {"noxsave", "mitigations=off", "nopti", "nopv", "noreplace-smp", "percpu_alloc=page",
-                               "clearcpuid=smap,umip,fsgsbase,cx16,pcid,invpcid,popcnt,bmi1,bmi2,erms,fsrm",
+    // What KVM cannot interpret is not in the guest's CPUID. Here work is avoided: patching the kernel's own code,
+    // clearing 2 MiB for a few pages of per-CPU data, and splitting the kernel's large pages to write-protect some.
+    words.insert(words.end(), {"mitigations=off", "noreplace-smp", "percpu_alloc=page", "rodata=off",
                                // For the programs of tests/guest (tests/guest/start.S); a kernel hands it to init.
                                "syscalls=sysenter"});
   }

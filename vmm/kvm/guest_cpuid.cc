@@ -8,8 +8,10 @@ namespace {
 
 constexpr uint32_t kFeatures = 0x1;
 constexpr uint32_t kIntelCaches = 0x4;
+constexpr uint32_t kMoreFeatures = 0x7;
 constexpr uint32_t kTopology = 0xb;
 constexpr uint32_t kTopologyV2 = 0x1f;
+constexpr uint32_t kHypervisorLeaves = 0x40000000;
 constexpr uint32_t kAmdFeatures = 0x80000001;
 constexpr uint32_t kAmdSizes = 0x80000008;
 constexpr uint32_t kAmdCaches = 0x8000001d;
@@ -20,6 +22,18 @@ constexpr uint32_t kDeadlineTimer = 1U << 24;  // leaf 1, ECX
 constexpr uint32_t kHypervisor = 1U << 31;     // leaf 1, ECX
 constexpr uint32_t kManyThreads = 1U << 28;    // leaf 1, EDX
 constexpr uint32_t kAmdLegacyCores = 1U << 1;  // leaf 8000_0001H, ECX
+
+// What ForInterpretedKernel leaves and takes away.
+constexpr uint32_t kNehalem = 0x000106e5;  // leaf 1, EAX: family 6, model 1eH, stepping 5
+constexpr uint32_t kNotInterpreted =       // leaf 1, ECX
+    1U << 1 | 1U << 9 |                    // pclmulqdq, ssse3
+    1U << 12 | 1U << 13 | 1U << 17 |       // fma, cmpxchg16b, pcid
+    1U << 19 | 1U << 20 | 1U << 22 |       // sse4.1, sse4.2, movbe
+    1U << 23 | 1U << 25 | 1U << 26 |       // popcnt, aes, xsave
+    1U << 27 | 1U << 28 | 1U << 29;        // osxsave, avx, f16c
+constexpr uint32_t kSmep = 1U << 7;        // leaf 7, EBX
+constexpr uint32_t kRdseed = 1U << 18;     // leaf 7, EBX
+constexpr uint32_t kLahf = 1U << 0;        // leaf 8000_0001H, ECX
 
 uint32_t WithBits(uint32_t value, unsigned shift, unsigned width, uint32_t bits) {
   const uint32_t mask = ((1U << width) - 1) << shift;
@@ -132,14 +146,38 @@ kvm::CpuidList GuestCpuid(const kvm::CpuidList& supported, unsigned index, unsig
   return Builder(supported, index, cpus, deadline_timer).list();
 }
 
-kvm::CpuidList WithIntelVendor(const kvm::CpuidList& list) {
-  kvm::CpuidList changed = list;
-  for (uint32_t i = 0; i < changed.header.count; ++i) {
-    kvm_cpuid_entry2& entry = changed.entries[i];
-    if (entry.function != 0) continue;
-    entry.ebx = 0x756e6547;  // "Genu"
-    entry.edx = 0x49656e69;  // "ineI"
-    entry.ecx = 0x6c65746e;  // "ntel"
+kvm::CpuidList ForInterpretedKernel(const kvm::CpuidList& list) {
+  kvm::CpuidList changed{};
+  for (uint32_t i = 0; i < list.header.count; ++i) {
+    kvm_cpuid_entry2 entry = list.entries[i];
+    switch (entry.function) {
+      case 0:
+        entry.eax = std::min(entry.eax, kTopology);
+        entry.ebx = 0x756e6547;  // "Genu"
+        entry.edx = 0x49656e69;  // "ineI"
+        entry.ecx = 0x6c65746e;  // "ntel"
+        break;
+      case kFeatures:
+        entry.eax = kNehalem;
+        entry.ecx &= ~kNotInterpreted;
+        break;
+      case kMoreFeatures:
+        entry.eax = entry.ecx = entry.edx = 0;
+        entry.ebx &= kSmep | kRdseed;
+        break;
+      case kAmdFeatures:
+        entry.ecx &= kLahf;
+        break;
+      case kAmdSizes:
+        entry.ebx = 0;
+        break;
+      default:
+        // The leaves of KVM's own features, whose hypercalls do not return; and those of XSAVE and later ones.
+        if (entry.function >= kHypervisorLeaves && entry.function < kHypervisorLeaves + 0x100) continue;
+        if (entry.function > kTopology && entry.function < kHypervisorLeaves) continue;
+        break;
+    }
+    changed.entries[changed.header.count++] = entry;
   }
   return changed;
 }

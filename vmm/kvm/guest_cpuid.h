@@ -10,9 +10,11 @@ namespace faultline {
 // 8000_001EH). `deadline_timer`: KVM has the APIC's TSC-deadline mode, which it does not report by itself.
 kvm::CpuidList GuestCpuid(const kvm::CpuidList& supported, unsigned index, unsigned cpus, bool deadline_timer);
 
-// The same with Intel as the vendor. For software KVM, whose interpreter lets a 32-bit program's sysenter, the one
-// system call that it delivers to a kernel, pass for Intel's processors alone. The guest's kernel, interpreted, sees
-// the list; its programs, which run natively, see the host's CPUID.
-kvm::CpuidList WithIntelVendor(const kvm::CpuidList& list);
+// `list` for software KVM, whose interpreter runs the guest's kernel: a processor of Intel's Nehalem generation, with
+// no instruction that the interpreter lacks, and no hypervisor's features. Intel's, because the interpreter lets a
+// 32-bit program's sysenter, the one system call that it delivers to a kernel, pass for those alone; of family 6,
+// because kernels then move and clear memory by `rep` instructions, which are interpreted quicker than loops. The
+// guest's programs run natively and see the host's CPUID.
+kvm::CpuidList ForInterpretedKernel(const kvm::CpuidList& list);
 
 }  // namespace faultline

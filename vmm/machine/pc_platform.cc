@@ -129,7 +129,7 @@ class PcPlatform final : public Platform {
     for (unsigned i = 0; i < cpus; ++i) {
       auto vcpu = std::make_unique<Vcpu>(parts_.vm, i, VcpuFeatures::kNone);
       const kvm::CpuidList cpuid = GuestCpuid(system.SupportedCpuid(), i, cpus, deadline_timer);
-      vcpu->SetCpuid(software_kvm_ ? WithIntelVendor(cpuid) : cpuid);
+      vcpu->SetCpuid(software_kvm_ ? ForInterpretedKernel(cpuid) : cpuid);
       SetUpApic(vcpu.get());
       vcpu->SetMsrs(StartMsrs());
       // The others wait for INIT and SIPI, in KVM.

@@ -10,7 +10,6 @@ namespace {
 
 using testing::Contains;
 using testing::Not;
-using testing::StartsWith;
 
 const std::vector<std::string> kDefaults = {"console=ttyS0", "panic=-1", "nopti", "tsc_early_khz=1000"};
 
@@ -36,10 +35,9 @@ TEST(CommandLine, LeavesTheWordsOfInitAlone) {
   EXPECT_EQ(CompleteCommandLine("quiet -- panic=1", std::vector<std::string>{"panic=-1"}), "panic=-1 quiet -- panic=1");
 }
 
-TEST(CommandLine, TakesTheFeaturesAwayThatSoftwareKvmCannotRunAndOnlyThere) {
-  EXPECT_THAT(DefaultCommandLine(true, 0), Contains(StartsWith("clearcpuid=")));
-  EXPECT_THAT(DefaultCommandLine(true, 0), Contains("nopv"));
-  EXPECT_THAT(DefaultCommandLine(false, 0), Not(Contains(StartsWith("clearcpuid="))));
+TEST(CommandLine, SparesAnInterpretedKernelWorkAndNoOther) {
+  EXPECT_THAT(DefaultCommandLine(true, 0), Contains("rodata=off"));
+  EXPECT_THAT(DefaultCommandLine(false, 0), Not(Contains("rodata=off")));
   EXPECT_THAT(DefaultCommandLine(false, 2400000), Contains("tsc_early_khz=2400000"));
 }
 

@@ -90,18 +90,39 @@ TEST(GuestCpuid, OfASingleProcessorSaysNothingOfOthers) {
   EXPECT_EQ(Find(list, 0xb, 1).eax, 0U);
 }
 
-TEST(GuestCpuid, WithIntelVendorChangesTheVendorAlone) {
-  const auto supported = Supported();
-  const kvm::CpuidList changed = WithIntelVendor(*supported);
+TEST(GuestCpuid, OfAnInterpretedKernelIsIntelsOfFamilySix) {
+  const kvm::CpuidList changed = ForInterpretedKernel(*Supported());
   const kvm_cpuid_entry2 vendor = Find(changed, 0);
-  EXPECT_EQ(vendor.eax, 0x1fU);
+  EXPECT_EQ(vendor.eax, 0xbU) << "the last leaf";
   std::array<char, 12> text{};
   std::memcpy(text.data(), &vendor.ebx, 4);
   std::memcpy(text.data() + 4, &vendor.edx, 4);
   std::memcpy(text.data() + 8, &vendor.ecx, 4);
   EXPECT_EQ(std::string(text.data(), text.size()), "GenuineIntel");
-  EXPECT_EQ(Find(changed, 1).ebx, Find(*supported, 1).ebx);
-  EXPECT_EQ(changed.header.count, supported->header.count);
+  EXPECT_EQ(Find(changed, 1).eax >> 8 & 0xf, 6U);
+  EXPECT_EQ(Find(changed, 1).ebx, Find(*Supported(), 1).ebx) << "the vCPU's own APIC id";
+}
+
+TEST(GuestCpuid, OfAnInterpretedKernelHasNoFeatureThatTheInterpreterLacks) {
+  const auto supported = Supported();
+  const auto add = [&](uint32_t function, uint32_t bits) {
+    kvm_cpuid_entry2& entry = supported->entries[supported->header.count++];
+    entry = {};
+    entry.function = function;
+    entry.eax = entry.ebx = entry.ecx = entry.edx = bits;
+  };
+  supported->entries[1].ecx = ~0U;
+  for (const uint32_t leaf : {0x7U, 0xdU, 0x40000000U, 0x40000001U, 0x80000001U}) add(leaf, ~0U);
+  const kvm::CpuidList changed = ForInterpretedKernel(*supported);
+  constexpr uint32_t kXsave = 1U << 26, kAvx = 1U << 28, kPopcnt = 1U << 23;
+  EXPECT_EQ(Find(changed, 1).ecx & (kXsave | kAvx | kPopcnt), 0U);
+  EXPECT_NE(Find(changed, 1).ecx & (1U << 21), 0U) << "x2APIC stays";
+  constexpr uint32_t kFsgsbase = 1U << 0, kSmap = 1U << 20, kErms = 1U << 9;
+  EXPECT_EQ(Find(changed, 7).ebx & (kFsgsbase | kSmap | kErms), 0U);
+  EXPECT_EQ(Find(changed, 0x80000001).ecx, 1U) << "lahf";
+  EXPECT_FALSE(Has(changed, 0xd)) << "XSAVE's leaf";
+  EXPECT_FALSE(Has(changed, 0x40000000)) << "KVM's hypercalls do not return";
+  EXPECT_FALSE(Has(changed, 0x40000001));
 }
 
 }  // namespace
