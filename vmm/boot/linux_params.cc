@@ -1,5 +1,7 @@
 #include "vmm/boot/linux_params.h"
 
+#include <sys/random.h>
+
 #include <vector>
 
 #include "guestmem/error.h"
@@ -16,9 +18,27 @@ constexpr unsigned kGibibytes = 4;
 
 using Table = std::array<uint64_t, 512>;
 
+struct RandomSeed {
+  SetupDataHead head;
+  std::array<std::byte, kRandomSeedSize> bytes{};
+};
+
+Gpa PlaceRandomSeed(BootMemory& memory) {
+  RandomSeed seed;
+  seed.head.type = kSetupRandomSeed;
+  seed.head.size = sizeof(seed.bytes);
+  // Up to 256 bytes always come whole (getrandom(2)).
+  if (getrandom(seed.bytes.data(), seed.bytes.size(), 0) != static_cast<ssize_t>(seed.bytes.size())) {
+    throw Error("the host gives no random numbers to seed the guest's with");
+  }
+  const Gpa at = memory.ClaimLow(Bytes(sizeof(seed)));
+  memory.WriteValue(at, seed);
+  return at;
+}
+
 }  // namespace
 
-void LinuxParams::Describe(const BootMemory& memory, Gpa rsdp, Gpa command_line, GpaRange initrd) {
+void LinuxParams::Describe(BootMemory& memory, Gpa rsdp, Gpa command_line, GpaRange initrd) {
   const auto& map = memory.map();
   if (map.size() > zero_page::kE820Max) {
     throw Error("the guest's memory is in more pieces (" + std::to_string(map.size()) +
@@ -32,6 +52,7 @@ void LinuxParams::Describe(const BootMemory& memory, Gpa rsdp, Gpa command_line,
     Set(entry + 8, map[i].range.size.value);
     Set(entry + 16, static_cast<uint32_t>(map[i].type));
   }
+  Set(zero_page::kSetupData, PlaceRandomSeed(memory).value);
   Set(zero_page::kTypeOfLoader, kLoaderWithoutId);
   Set(zero_page::kCommandLine, static_cast<uint32_t>(command_line.value));
   Set(zero_page::kRamdiskImage, static_cast<uint32_t>(initrd.start.value));

@@ -31,6 +31,7 @@ inline constexpr size_t kInitrdMax = 0x22c;
 inline constexpr size_t kKernelAlignment = 0x230;
 inline constexpr size_t kXloadFlags = 0x236;
 inline constexpr size_t kCommandLineSize = 0x238;
+inline constexpr size_t kSetupData = 0x250;
 inline constexpr size_t kPreferredAddress = 0x258;
 inline constexpr size_t kInitSize = 0x260;
 inline constexpr size_t kHeaderEnd = 0x290;
@@ -41,6 +42,16 @@ inline constexpr uint32_t kMagic = 0x53726448;  // "HdrS"
 inline constexpr uint16_t kBootFlagValue = 0xaa55;
 }  // namespace zero_page
 
+// The head of what zero_page::kSetupData points at (Documentation/x86/boot.rst, setup_data).
+struct SetupDataHead {
+  uint64_t next = 0;
+  uint32_t type = 0;
+  uint32_t size = 0;  // in bytes, of what follows
+};
+// Bytes for the kernel's random numbers. A kernel may trust them from the start: random.trust_bootloader.
+inline constexpr uint32_t kSetupRandomSeed = 9;
+inline constexpr size_t kRandomSeedSize = 32;
+
 class LinuxParams {
  public:
   template <class T>
@@ -49,8 +60,9 @@ class LinuxParams {
   }
   std::byte* at(size_t offset) { return page_.data() + offset; }
 
-  // The parts that do not depend on the kernel's format. Throws Error for more memory ranges than fit.
-  void Describe(const BootMemory& memory, Gpa rsdp, Gpa command_line, GpaRange initrd);
+  // The parts that do not depend on the kernel's format; puts a random seed into low memory. Throws Error for more
+  // memory ranges than fit.
+  void Describe(BootMemory& memory, Gpa rsdp, Gpa command_line, GpaRange initrd);
   // Puts the page into low memory.
   Gpa Place(BootMemory& memory) const;
 

@@ -40,6 +40,21 @@ TEST(Vmlinux, FindsItsZeroPageFilledIn) {
   EXPECT_EQ(world.At<uint32_t>(params + zero_page::kE820Table + 20 + 16), 2U);
 }
 
+TEST(Vmlinux, FindsARandomSeedThatIsAnotherEachTime) {
+  const auto seed = [] {
+    BootWorld world;
+    world.request.kernel = world.File("vmlinux", ElfMaker().Make());
+    const LoadedKernel loaded = world.Load();
+    const auto at = world.At<uint64_t>(loaded.entry.rsi + zero_page::kSetupData);
+    const auto head = world.At<SetupDataHead>(at);
+    EXPECT_EQ(head.next, 0U);
+    EXPECT_EQ(head.type, kSetupRandomSeed);
+    EXPECT_EQ(head.size, kRandomSeedSize);
+    return world.At<std::array<uint64_t, kRandomSeedSize / 8>>(at + sizeof(head));
+  };
+  EXPECT_NE(seed(), seed());
+}
+
 TEST(Vmlinux, MapsTheFirstFourGibibytesOneToOne) {
   BootWorld world;
   world.request.kernel = world.File("vmlinux", ElfMaker().Make());
