@@ -12,13 +12,16 @@ namespace {
 constexpr PciIdentity kHostBridge{.vendor = 0x1b36, .device = 0x0008, .class_code = 0x060000};
 
 constexpr uint32_t kConfigEnable = 1U << 31;
+constexpr uint64_t kResetControl = 1;   // port 0xcf9
+constexpr uint8_t kResetProcessor = 4;  // a reset when it comes on
 constexpr uint64_t kSlotShift = 15;
 constexpr uint64_t kFunctionSpace = 4096;
 
 }  // namespace
 
-PciBus::PciBus(Bus& mmio, GpaRange window, const std::array<IrqLine*, IntxRouter::kLines>& lines)
-    : mmio_(mmio), window_(window), next_bar_(window.start.value), intx_(lines) {
+PciBus::PciBus(Bus& mmio, GpaRange window, const std::array<IrqLine*, IntxRouter::kLines>& lines,
+               std::function<void()> on_reset)
+    : mmio_(mmio), window_(window), on_reset_(std::move(on_reset)), next_bar_(window.start.value), intx_(lines) {
   Add(std::make_unique<PciFunction>(kHostBridge));
 }
 
@@ -43,6 +46,7 @@ unsigned PciBus::Add(std::unique_ptr<PciFunction> function) {
 
 void PciBus::Reset() {
   config_ports_.address_.store(0, std::memory_order_relaxed);
+  config_ports_.reset_control_.store(0, std::memory_order_relaxed);
   for (const auto& function : functions_) {
     if (function != nullptr) function->Reset();
   }
@@ -80,6 +84,8 @@ void PciBus::ConfigPorts::Read(Bytes offset, std::span<std::byte> out) {
   const uint32_t address = address_.load(std::memory_order_relaxed);
   if (offset.value == 0 && out.size() == 4) {
     StoreLittleEndian(address, out);
+  } else if (offset.value == kResetControl && out.size() == 1) {
+    StoreLittleEndian(reset_control_.load(std::memory_order_relaxed), out);
   } else if (offset.value >= 4 && (address & kConfigEnable) != 0) {
     bus_.ReadConfig(SelectedAddress(address) + (offset.value - 4), out);
   } else {
@@ -91,6 +97,10 @@ void PciBus::ConfigPorts::Write(Bytes offset, std::span<const std::byte> data) {
   const uint32_t address = address_.load(std::memory_order_relaxed);
   if (offset.value == 0 && data.size() == 4) {
     address_.store(static_cast<uint32_t>(LoadLittleEndian(data)) & ~0x7f000003U, std::memory_order_relaxed);
+  } else if (offset.value == kResetControl && data.size() == 1) {
+    const auto value = std::to_integer<uint8_t>(data[0]);
+    const uint8_t before = reset_control_.exchange(value, std::memory_order_relaxed);
+    if ((value & ~before & kResetProcessor) != 0 && bus_.on_reset_) bus_.on_reset_();
   } else if (offset.value >= 4 && (address & kConfigEnable) != 0) {
     bus_.WriteConfig(SelectedAddress(address) + (offset.value - 4), data);
   }

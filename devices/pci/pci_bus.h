@@ -16,6 +16,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "devices/bus.h"
@@ -31,8 +32,10 @@ class PciBus {
   static constexpr Bytes kConfigPortCount{8};
   static constexpr Bytes kEcamSize{1 << 20};  // bus 0 alone
 
-  // `window`: where BARs are placed, below 4 GiB for 32-bit guests. Lines: see IntxRouter.
-  PciBus(Bus& mmio, GpaRange window, const std::array<IrqLine*, IntxRouter::kLines>& lines);
+  // `window`: where BARs are placed, below 4 GiB for 32-bit guests. Lines: see IntxRouter. `on_reset`: the guest asked
+  // for a reset of the machine by port 0xcf9; runs on the vCPU's thread that wrote.
+  PciBus(Bus& mmio, GpaRange window, const std::array<IrqLine*, IntxRouter::kLines>& lines,
+         std::function<void()> on_reset = {});
   ~PciBus();
 
   // Puts the function into the first free slot and returns its number. Throws UsageError when no slot is
@@ -49,7 +52,8 @@ class PciBus {
   PciFunction* function(unsigned slot) const { return slot < kSlots ? functions_[slot].get() : nullptr; }
 
  private:
-  // Ports 0xcf8 (address, 32-bit accesses only) and 0xcfc (data).
+  // Ports 0xcf8 (address, 32-bit accesses only) and 0xcfc (data); and among them 0xcf9, the reset control register that
+  // Intel's chipsets have there, for single bytes.
   class ConfigPorts final : public BusDevice {
    public:
     explicit ConfigPorts(PciBus& bus) : bus_(bus) {}
@@ -60,6 +64,7 @@ class PciBus {
     friend class PciBus;
     PciBus& bus_;
     std::atomic<uint32_t> address_{0};
+    std::atomic<uint8_t> reset_control_{0};
   };
   class Ecam final : public BusDevice {
    public:
@@ -77,6 +82,7 @@ class PciBus {
 
   Bus& mmio_;
   const GpaRange window_;
+  const std::function<void()> on_reset_;
   uint64_t next_bar_;
   IntxRouter intx_;
   std::array<std::unique_ptr<PciFunction>, kSlots> functions_;

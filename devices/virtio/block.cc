@@ -19,7 +19,7 @@ constexpr uint64_t kSector = 512;
 constexpr unsigned kMaxRanges = 16;  // of one discard or write-zeroes request
 constexpr uint64_t kMaxZeroes = (64_MiB).value;
 constexpr uint64_t kMaxDiscard = (1_GiB).value;
-// Copied requests alone: what one may keep of the host's memory.
+// Copied requests alone: what they may keep of the host's memory, all together.
 constexpr uint64_t kMaxCopied = (32_MiB).value;
 
 constexpr uint64_t Bit(unsigned feature) { return uint64_t{1} << feature; }
@@ -93,16 +93,21 @@ void VirtioBlock::OnReadable(int /*fd*/) {
 
 void VirtioBlock::ServeQueue(unsigned index) {
   SplitQueue& queue = this->queue(index);
+  copies_full_ = false;
+  const auto room = [this] {
+    mutex_.AssertHeld();
+    return !free_.empty() && !copies_full_;
+  };
   do {
     queue.DisableNotifications();
     DescriptorChain chain;
-    while (!free_.empty() && queue.Pop(chain)) {
+    while (room() && queue.Pop(chain)) {
       BeginLocked(std::move(chain));
       if (engine_->fd() < 0) ReapLocked(/*wait=*/false);
       chain = {};
     }
-    // With every slot taken, the next completion looks again.
-  } while (!free_.empty() && queue.EnableNotifications());
+    // Without room, the next completion looks again.
+  } while (room() && queue.EnableNotifications());
 }
 
 void VirtioBlock::ReapLocked(bool wait) {
@@ -123,7 +128,7 @@ void VirtioBlock::BeginLocked(DescriptorChain chain) {
   const uint64_t writable = TotalSize(chain.writable);
   if (readable < sizeof(header) || writable < 1 ||
       !CopyIn(memory(), chain.readable, 0, std::as_writable_bytes(std::span(&header, 1)))) {
-    GiveUpLocked();
+    GiveUpLocked("a request without room for its header and status");
     return;
   }
   const unsigned slot = free_.back();
@@ -179,6 +184,13 @@ void VirtioBlock::TransferLocked(unsigned slot, uint64_t sector, const std::vect
     request.pins.clear();
     request.buffers.clear();
     if (size > kMaxCopied) return EndLocked(slot, VIRTIO_BLK_S_IOERR);
+    if (copied_ + size > kMaxCopied) {
+      request = {};
+      free_.push_back(slot);
+      copies_full_ = true;
+      return queue(0).PutBack();
+    }
+    copied_ += size;
     request.copy.resize(size);
     if (!to_guest && !CopyIn(memory(), data, 0, request.copy)) return EndLocked(slot, VIRTIO_BLK_S_IOERR);
     request.buffers.push_back({request.copy.data(), request.copy.size()});
@@ -311,6 +323,7 @@ void VirtioBlock::EndLocked(unsigned slot, uint8_t status) {
     GiveUpLocked();
   }
   queue(0).Push(request.chain.head, request.written + 1);
+  copied_ -= request.copy.size();
   request = {};
   free_.push_back(slot);
 }

@@ -70,6 +70,8 @@ class VirtioBlock final : public VirtioDevice {
   std::unique_ptr<DiskEngine> engine_;
   std::vector<Request> requests_ GUARDED_BY(mutex_);
   std::vector<unsigned> free_ GUARDED_BY(mutex_);
+  uint64_t copied_ GUARDED_BY(mutex_) = 0;       // bytes, in the `copy` of all requests
+  bool copies_full_ GUARDED_BY(mutex_) = false;  // the next request waits until another ends
   bool write_through_ GUARDED_BY(mutex_) = false;
 };
 

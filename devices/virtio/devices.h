@@ -37,6 +37,10 @@ struct VirtioEnvironment {
   MsiHost& msi;
   DoorbellHost* doorbells = nullptr;  // null: every notification is an exit to user space
   Host& host = Host::System();
+  // A device does nothing more until its driver resets it, and the sentence says why. Called on any thread, with no
+  // lock held; a device calls it no more than kMaxReports times.
+  std::function<void(const std::string& device, const std::string& sentence)> on_broken = {};
+  static constexpr unsigned kMaxReports = 16;
 };
 
 struct BlockConfig {

@@ -6,6 +6,8 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <string>
+#include <utility>
 
 #include "guestmem/error.h"
 
@@ -55,7 +57,14 @@ uint8_t VirtioDevice::status() const {
 }
 
 void VirtioDevice::WriteStatus(uint8_t value) {
-  MutexLock lock(mutex_);
+  {
+    MutexLock lock(mutex_);
+    WriteStatusLocked(value);
+  }
+  ReportBroken();
+}
+
+void VirtioDevice::WriteStatusLocked(uint8_t value) {
   if (value == 0) {
     ResetLocked();
     return;
@@ -87,6 +96,7 @@ void VirtioDevice::StartLocked() {
       thread_ = std::make_unique<IoThread>(environment_.host, kind_.name, [this](int fd) { OnReady(fd); });
     } catch (const std::exception&) {
       // No descriptor or no thread to be had: the driver is told that the device is of no use now.
+      broken_by_ = "a start for which the host has no thread or descriptor";
       BreakLocked();
       return;
     }
@@ -120,6 +130,19 @@ void VirtioDevice::BreakLocked() {
   StopLocked();
   status_ |= VIRTIO_CONFIG_S_NEEDS_RESET;
   if (interrupts_ != nullptr) interrupts_->ConfigChanged();
+}
+
+void VirtioDevice::ReportBroken() {
+  const char* by = nullptr;
+  {
+    MutexLock lock(mutex_);
+    by = std::exchange(broken_by_, nullptr);
+    // A driver can break a device as often as it likes.
+    if (by == nullptr || reports_ == VirtioEnvironment::kMaxReports) return;
+    ++reports_;
+  }
+  if (!environment_.on_broken) return;
+  environment_.on_broken(kind_.name, "stopped until its driver resets it: the driver gave it " + std::string(by));
 }
 
 VirtioDevice::QueueState VirtioDevice::queue_state(unsigned queue) const {
@@ -227,7 +250,7 @@ void VirtioDevice::ServeLocked(unsigned queue) {
 void VirtioDevice::SettleQueuesLocked() {
   for (unsigned i = 0; i < queues_.size(); ++i) {
     if (queues_[i].NeedsInterrupt() && interrupts_ != nullptr) interrupts_->QueueUsed(i);
-    if (queues_[i].broken() != RingError::kNone) needs_reset_ = true;
+    if (queues_[i].broken() != RingError::kNone) GiveUpLocked(RingErrorText(queues_[i].broken()));
     // The rest in another round: vCPUs that wait for the lock come in between.
     if (queues_[i].Refill()) Notify(i);
   }
@@ -258,6 +281,7 @@ void VirtioDevice::OnReady(int fd) {
     }
     if (running_) SettleQueuesLocked();
   }
+  ReportBroken();
   AfterWork();
 }
 

@@ -107,8 +107,12 @@ class VirtioDevice {
   static void CopyConfig(std::span<const std::byte> config, uint64_t offset, std::span<std::byte> out);
   // The configuration reads differently now: tells the driver (§2.5).
   void ConfigChangedLocked() REQUIRES(mutex_);
-  // For requests that cannot even be failed: DEVICE_NEEDS_RESET (§2.1.2) once the hook returned.
-  void GiveUpLocked() REQUIRES(mutex_) { needs_reset_ = true; }
+  // For requests that cannot even be failed: DEVICE_NEEDS_RESET (§2.1.2) once the hook returned. `why` names what the
+  // driver gave, and outlives the device.
+  void GiveUpLocked(const char* why = "a buffer outside guest memory") REQUIRES(mutex_) {
+    needs_reset_ = true;
+    broken_by_ = why;
+  }
 
   void WatchLocked(int fd) REQUIRES(mutex_);
   void UnwatchLocked(int fd) REQUIRES(mutex_);
@@ -118,10 +122,13 @@ class VirtioDevice {
  private:
   void OnReady(int fd) EXCLUDES(mutex_);
   void DrainEvent(int fd) noexcept;
+  void WriteStatusLocked(uint8_t value) REQUIRES(mutex_);
   void ResetLocked() REQUIRES(mutex_);
   void StartLocked() REQUIRES(mutex_);
   void StopLocked() REQUIRES(mutex_);
   void BreakLocked() REQUIRES(mutex_);
+  // Tells the user of what BreakLocked did since the last call.
+  void ReportBroken() EXCLUDES(mutex_);
   // After work: interrupts for what was pushed, and DEVICE_NEEDS_RESET if a queue broke.
   void SettleQueuesLocked() REQUIRES(mutex_);
   void ServeLocked(unsigned queue) REQUIRES(mutex_);
@@ -139,6 +146,8 @@ class VirtioDevice {
   uint64_t driver_features_ GUARDED_BY(mutex_) = 0;
   bool running_ GUARDED_BY(mutex_) = false;  // DRIVER_OK and not NEEDS_RESET
   bool needs_reset_ GUARDED_BY(mutex_) = false;
+  const char* broken_by_ GUARDED_BY(mutex_) = nullptr;  // what the driver gave; null: nothing, or reported
+  unsigned reports_ GUARDED_BY(mutex_) = 0;
   std::vector<QueueState> states_ GUARDED_BY(mutex_);
   std::vector<SplitQueue> queues_ GUARDED_BY(mutex_);
   std::optional<uint64_t> doorbell_address_ GUARDED_BY(mutex_);

@@ -86,6 +86,9 @@ void VmProcess::OnMachineEvent(const MachineEvent& event) {
   if (const auto* paused = std::get_if<PausedEvent>(&event); paused && paused->reason != PauseReason::kRequested) {
     Log(LogLevel::kWarning, "the VM is paused: " + paused->sentence);
   }
+  if (const auto* broken = std::get_if<DeviceBrokenEvent>(&event)) {
+    Log(LogLevel::kWarning, broken->device + " " + broken->sentence);
+  }
   const auto* exited = std::get_if<ExitedEvent>(&event);
   const bool restarts = exited != nullptr && exited->status.kind == ExitKind::kReboot && options_.restart_on_reboot;
   {

@@ -94,6 +94,10 @@ class Translator {
                                            {"suppressed", e.suppressed}});
   }
 
+  void operator()(const DeviceBrokenEvent& e) const {
+    emit_("X_FAULTLINE_DEVICE_BROKEN", {{"device", e.device}, {"message", e.device + " " + e.sentence}});
+  }
+
  private:
   const QmpEmit& emit_;
 };

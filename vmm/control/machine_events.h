@@ -8,6 +8,7 @@
 //   X_FAULTLINE_MEMORY_UNPLUG {id, slot, outcome, forced, reason, ost-status?, …}   however it ended;
 //       outcome "done" adds discarded (bytes), tables, and ns {revoke, slot-delete, scan, discard, total}
 //   X_FAULTLINE_UNPLUGGED_ACCESS {vcpu, rip, gpa, size, write, suppressed}
+//   X_FAULTLINE_DEVICE_BROKEN {device, message}     it does nothing more until its driver resets it
 #pragma once
 
 #include <functional>

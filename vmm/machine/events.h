@@ -105,8 +105,14 @@ struct UnpluggedAccessEvent {
   uint64_t suppressed;
 };
 
+// A device does nothing more until its driver resets it.
+struct DeviceBrokenEvent {
+  std::string device;
+  std::string sentence;  // why; `device` is its subject
+};
+
 using MachineEvent = std::variant<PausedEvent, ResumedEvent, PowerdownEvent, ExitedEvent, MemoryPluggedEvent,
-                                  MemoryUnplugEvent, OstEvent, UnpluggedAccessEvent>;
+                                  MemoryUnplugEvent, OstEvent, UnpluggedAccessEvent, DeviceBrokenEvent>;
 
 // Called from any thread, vCPUs' among them, several at once, with no lock held. Must return soon and must not
 // call a blocking operation of Machine (those that say so).

@@ -173,7 +173,8 @@ class Machine::Impl {
                               devices_.registers(),
                               run_,
                               exits_,
-                              [this](std::span<const std::byte> data) { WriteConsole(data); }};
+                              [this](std::span<const std::byte> data) { WriteConsole(data); },
+                              [this](const MachineEvent& event) { Emit(event); }};
     return config_.boot.kernel.empty() ? MakeBuiltinPlatform(parts) : MakePcPlatform(parts);
   }
 

@@ -45,14 +45,20 @@ class PcPlatform final : public Platform {
         panic_([this] { OnPanic(); }),
         debug_exit_([this](uint32_t value) { OnDebugExit(value); }),
         doorbells_(parts.vm),
-        pci_(parts.mmio, pc::kPciWindow, PciLines()) {}
+        pci_(parts.mmio, pc::kPciWindow, PciLines(), [this] { OnReset(); }) {}
 
   void Load() override {
     AttachDevices();
-    virtio_console_ = AddVirtioCards(
-        &pci_, parts_.config.devices,
-        {.memory = parts_.memory, .msi = interrupts_.messages(), .doorbells = &doorbells_, .host = parts_.host},
-        parts_.console);
+    virtio_console_ = AddVirtioCards(&pci_, parts_.config.devices,
+                                     {.memory = parts_.memory,
+                                      .msi = interrupts_.messages(),
+                                      .doorbells = &doorbells_,
+                                      .host = parts_.host,
+                                      .on_broken =
+                                          [this](const std::string& device, const std::string& sentence) {
+                                            parts_.report(DeviceBrokenEvent{device, sentence});
+                                          }},
+                                     parts_.console);
     const std::vector<std::byte> tables = BuildAcpiTables(Acpi());
     if (parts_.memory.Write(pc::kFirmware.start, tables) != AccessResult::kOk) {
       throw Error("the host has no page for the ACPI tables: free memory on the host");

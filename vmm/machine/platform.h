@@ -11,6 +11,8 @@
 #include <memory>
 #include <span>
 
+#include "vmm/machine/events.h"
+
 namespace faultline {
 
 class Bus;
@@ -40,6 +42,7 @@ struct PlatformParts {
   RunControl& run;
   ExitHandler& exits;
   std::function<void(std::span<const std::byte>)> console;  // where the guest's console goes
+  std::function<void(const MachineEvent&)> report;
 };
 
 class Platform {

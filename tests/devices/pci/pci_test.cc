@@ -45,7 +45,7 @@ class TestFunction final : public PciFunction {
 
 class PciTest : public testing::Test {
  protected:
-  PciTest() : bus(mmio, kWindow, {&lines[0], &lines[1], &lines[2], &lines[3]}) {
+  PciTest() : bus(mmio, kWindow, {&lines[0], &lines[1], &lines[2], &lines[3]}, [this] { ++machine_resets; }) {
     ports.Attach(PciBus::kConfigPort, PciBus::kConfigPortCount, bus.config_ports());
     auto made = std::make_unique<TestFunction>(msi);
     function = made.get();
@@ -71,6 +71,7 @@ class PciTest : public testing::Test {
     return at;
   }
 
+  int machine_resets = 0;
   Bus ports;
   Bus mmio;
   FakeLine lines[4];
@@ -79,6 +80,22 @@ class PciTest : public testing::Test {
   TestFunction* function = nullptr;
   unsigned slot = 0;
 };
+
+TEST_F(PciTest, TheResetControlRegisterResetsTheMachineOnceForEachRise) {
+  const auto write = [&](size_t width, uint64_t value) { WriteRegister(bus.config_ports(), 1, width, value); };
+  write(1, 2);
+  EXPECT_EQ(machine_resets, 0) << "how to reset, without a reset";
+  write(1, 6);
+  EXPECT_EQ(machine_resets, 1);
+  EXPECT_EQ(ReadRegister(bus.config_ports(), 1, 1), 6U);
+  write(1, 6);
+  write(2, 0x0606);
+  WriteRegister(bus.config_ports(), 0, 4, 0x80000600U);
+  EXPECT_EQ(machine_resets, 1);
+  write(1, 2);
+  write(1, 0xe);
+  EXPECT_EQ(machine_resets, 2);
+}
 
 TEST_F(PciTest, PortsAndEcamShowTheSameFunctions) {
   EXPECT_EQ(ConfigRead(0, pci::kVendorId, 4), 0x00081b36U) << "the host bridge";

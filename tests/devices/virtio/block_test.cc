@@ -154,6 +154,30 @@ TEST_P(BlockTest, ABufferAcrossTwoRegionsIsCopied) {
   EXPECT_EQ(image.Read(8), std::string(512, 'y'));
 }
 
+TEST_P(BlockTest, CopiesTooLargeForOneTimeWaitForEachOther) {
+  constexpr uint64_t kHalf = 12 << 20;  // of a request, on each side of the border: three exceed what is copied at once
+  world.memory.Plug({.name = "dimm",
+                     .gpa = {Gpa(VirtioWorld::kRam.value), 16_MiB},
+                     .backing = {},
+                     .source = nullptr,
+                     .read_only = false});
+  ASSERT_EQ(truncate(image.path.c_str(), 4 * kHalf), 0);
+  Attach();
+  constexpr unsigned kRequests = 3;
+  std::vector<Gpa> results;
+  const Gpa across(VirtioWorld::kRam.value - kHalf);
+  for (unsigned i = 0; i < kRequests; ++i) {
+    const Gpa request = driver->Allocate(16);
+    results.push_back(driver->Allocate(1));
+    driver->Put(results.back(), uint8_t{0xee});
+    driver->Put(request, virtio_blk_outhdr{VIRTIO_BLK_T_IN, 0, i});
+    driver->Add(0, {{request, 16, false}, {across, 2 * kHalf, true}, {results.back(), 1, true}});
+  }
+  driver->Kick(0);
+  for (unsigned i = 0; i < kRequests; ++i) driver->WaitUsed(0);
+  for (const Gpa result : results) EXPECT_EQ(driver->Get<uint8_t>(result), VIRTIO_BLK_S_OK);
+}
+
 TEST_P(BlockTest, DiscardAndWriteZeroesLeaveZeroes) {
   Attach();
   EXPECT_EQ(DoRange(VIRTIO_BLK_T_WRITE_ZEROES, 16, 8, 0), VIRTIO_BLK_S_OK);

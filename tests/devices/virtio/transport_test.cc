@@ -55,6 +55,34 @@ TEST_F(TransportTest, EventIndicesAndIndirectTablesWork) {
   for (int i = 0; i < 20; ++i) ExpectService(driver, i % 2 == 0);
 }
 
+TEST_F(TransportTest, ADeviceThatStoppedSaysWhyButNotForEver) {
+  RankedMutex<LockRank::kControl> mutex;
+  std::vector<std::string> reports;
+  VirtioEnvironment environment = world.environment();
+  environment.on_broken = [&](const std::string& device, const std::string& sentence) {
+    MutexLock lock(mutex);
+    reports.push_back(device + " " + sentence);
+  };
+  const auto count = [&] {
+    MutexLock lock(mutex);
+    return reports.size();
+  };
+  VirtioDriver other(world, world.pci.Add(MakeVirtioRng(environment)));
+  for (unsigned i = 1; i <= VirtioEnvironment::kMaxReports + 2; ++i) {
+    other.Start(0, 1);
+    other.MakeAvailable(0, 8);  // no descriptor of a queue of eight
+    other.Kick(0);
+    ASSERT_TRUE(other.WaitNeedsReset());
+    while (count() < std::min(i, VirtioEnvironment::kMaxReports)) std::this_thread::yield();
+  }
+  EXPECT_EQ(count(), VirtioEnvironment::kMaxReports);
+  MutexLock lock(mutex);
+  EXPECT_EQ(
+      reports.front(),
+      "virtio-rng stopped until its driver resets it: the driver gave it a descriptor index behind the end of the "
+      "table");
+}
+
 TEST_F(TransportTest, WithoutMsixTheInterruptPinIsUsedAndTheIsrTellsWhy) {
   driver.Start(0, 1, 8, false);
   ExpectService(driver);

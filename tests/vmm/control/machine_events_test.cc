@@ -95,5 +95,11 @@ TEST(MachineEvents, AnUnpluggedAccessNamesVcpuRipAndGpa) {
       (json{{"vcpu", 2}, {"rip", 0x10020}, {"gpa", 0x140000000}, {"size", 8}, {"write", true}, {"suppressed", 5}}));
 }
 
+TEST(MachineEvents, ABrokenDeviceIsNamedWithTheReason) {
+  const auto seen = Translate(DeviceBrokenEvent{"virtio-blk", "stopped: a loop"});
+  EXPECT_EQ(seen.at(0).first, "X_FAULTLINE_DEVICE_BROKEN");
+  EXPECT_EQ(seen.at(0).second, (json{{"device", "virtio-blk"}, {"message", "virtio-blk stopped: a loop"}}));
+}
+
 }  // namespace
 }  // namespace faultline
