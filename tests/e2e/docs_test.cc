@@ -15,10 +15,22 @@ namespace {
 using Options = std::set<std::string>;
 
 const std::vector<Words>& Commands() {
-  static const std::vector<Words> kCommands{
-      {"run"},    {"list"},   {"info"},     {"memory", "plug"}, {"memory", "unplug"}, {"memory", "list"},
-      {"pause"},  {"resume"}, {"shutdown"}, {"kill"},           {"events"},           {"storm"},
-      {"version"}};
+  static const std::vector<Words> kCommands{{"run"},
+                                            {"list"},
+                                            {"info"},
+                                            {"memory", "plug"},
+                                            {"memory", "unplug"},
+                                            {"memory", "list"},
+                                            {"pause"},
+                                            {"resume"},
+                                            {"shutdown"},
+                                            {"kill"},
+                                            {"events"},
+                                            {"storm"},
+                                            {"version"},
+                                            {"memory", "resize"},
+                                            {"memory", "balloon"},
+                                            {"memory", "trim"}};
   return kCommands;
 }
 
@@ -62,7 +74,7 @@ TEST(Help, ListsEveryCommand) {
   }
   // And no command that these tests do not know.
   EXPECT_EQ(Matches(program, "\n  ([a-z]+)  ").size(), 11U);
-  EXPECT_EQ(Matches(memory, "\n  ([a-z]+)  ").size(), 3U);
+  EXPECT_EQ(Matches(memory, "\n  ([a-z]+)  ").size(), 6U);
 }
 
 TEST(Help, TeachesByExampleAndFitsATerminal) {
@@ -115,7 +127,7 @@ TEST(Completion, OffersTheOptionsOfEveryCommandAndNoOthers) {
 TEST(Completion, OffersEveryCommand) {
   const std::string script = ReadFile("vmm/cli/completions/faultline.bash");
   for (const Words& command : Commands()) EXPECT_THAT(script, testing::ContainsRegex("words=.*" + command.front()));
-  EXPECT_THAT(script, testing::HasSubstr("plug unplug list"));
+  EXPECT_THAT(script, testing::HasSubstr("plug unplug resize balloon trim list"));
 }
 
 }  // namespace

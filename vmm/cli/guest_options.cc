@@ -4,6 +4,7 @@
 
 #include "guestmem/error.h"
 #include "vmm/cli/device_option.h"
+#include "vmm/cli/elastic_option.h"
 #include "vmm/cli/guest_script.h"
 
 namespace faultline {
@@ -32,19 +33,18 @@ void GuestOptionTexts::Describe(OptionList& options) {
   options.Flag("--rng", &rng_, "A virtio source of entropy");
   options.Flag("--virtio-console", &virtio_console_,
                "A virtio console beside the serial port; what is typed goes there");
+  options.Repeated("--virtio-mem", "SIZE[,...]", &virtio_mems_,
+                   "Memory up to SIZE that the running guest takes and gives back in blocks; see below");
+  options.Option("--balloon", "WHAT", &balloon_, "A memory balloon: on, or its size and ways; see below");
   options.Repeated("--device", "NAME", &devices_,
                    "With --kernel or --linux: debug-exit, port 0xf4, by which the guest ends the VM");
 }
 
 void GuestOptionTexts::RefuseWithoutKernel() const {
   const std::pair<bool, const char*> given[] = {
-      {initrd_.has_value(), "--initrd"},
-      {append_.has_value(), "--append"},
-      {irqchip_.has_value(), "--irqchip"},
-      {!devices_.empty(), "--device"},
-      {!disks_.empty(), "--disk"},
-      {!nets_.empty(), "--net"},
-      {rng_, "--rng"},
+      {initrd_.has_value(), "--initrd"},       {append_.has_value(), "--append"},   {irqchip_.has_value(), "--irqchip"},
+      {!devices_.empty(), "--device"},         {!disks_.empty(), "--disk"},         {!nets_.empty(), "--net"},
+      {!virtio_mems_.empty(), "--virtio-mem"}, {balloon_.has_value(), "--balloon"}, {rng_, "--rng"},
       {virtio_console_, "--virtio-console"},
   };
   for (const auto& [is_given, name] : given) {
@@ -71,6 +71,10 @@ void GuestOptionTexts::Parse(MachineConfig* config) const {
   if (linux_ && kernel_) throw UsageError("--linux brings its own kernel: leave out --kernel, or --linux");
   if (irqchip_) config->boot_irq_chip = ParseIrqChip(*irqchip_);
   ParseDevices(&config->devices);
+  for (const std::string& mem : virtio_mems_) {
+    config->memory.virtio_mem.push_back(ParseVirtioMemOption(mem, config->memory.virtio_mem.size()));
+  }
+  if (balloon_) config->balloon = ParseBalloonOption(*balloon_);
   config->boot.kernel = linux_ ? RunGuestScript("guest-kernel") : *kernel_;
   if (initrd_) {
     config->boot.initrd = *initrd_;

@@ -22,8 +22,8 @@ class GuestOptionTexts {
   void RefuseWithoutKernel() const;
   void ParseDevices(DeviceConfig* devices) const;
 
-  std::optional<std::string> kernel_, initrd_, append_, irqchip_;
-  std::vector<std::string> devices_, disks_, nets_;
+  std::optional<std::string> kernel_, initrd_, append_, irqchip_, balloon_;
+  std::vector<std::string> devices_, disks_, nets_, virtio_mems_;
   bool linux_ = false;
   bool rng_ = false;
   bool virtio_console_ = false;

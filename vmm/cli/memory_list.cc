@@ -30,8 +30,20 @@ class MemoryList final : public Subcommand {
       PrintRemark("VM '" + vm_ + "' has no plugged memory; `faultline memory plug " + vm_ + " 128M` adds some.");
       return 0;
     }
+    const auto size = [](const json& device, const char* key) {
+      return ReadableSize(Bytes(device.at(key).get<uint64_t>()));
+    };
     std::vector<std::vector<std::string>> rows{{"ID", "SLOT", "ADDRESS", "SIZE", "IN USE", "BACKING", "STATE"}};
     for (const json& d : devices) {
+      if (d.at("type") == "virtio-mem") {
+        rows.push_back({d.at("id"), "-", Hex(d.at("addr").get<uint64_t>()), size(d, "size"), size(d, "present"),
+                        d.at("backing"), size(d, "plugged") + " of " + size(d, "requested") + " plugged"});
+        continue;
+      }
+      if (d.at("type") == "balloon") {
+        rows.push_back({d.at("id"), "-", "-", size(d, "requested"), "-", "-", size(d, "held") + " held"});
+        continue;
+      }
       std::string state = d.at("unplugging").get<bool>() ? "unplugging" : "plugged";
       if (const auto pins = d.at("pins").get<unsigned>(); pins > 0) state += ", pinned";
       rows.push_back({d.at("id"), std::to_string(d.at("slot").get<unsigned>()), Hex(d.at("addr").get<uint64_t>()),

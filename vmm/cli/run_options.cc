@@ -43,6 +43,11 @@ void RunOptionTexts::Describe(OptionList& options) {
       "tap:NAME; its keys: hostfwd=tcp:127.0.0.1:8080-:80 (user), restricted (user), mac=ADDRESS. --disk, --net and\n"
       "--device may be given again and again.\n"
       "\n"
+      "Keys of --virtio-mem: requested=SIZE (what the guest uses from the start; 0), block=SIZE (the unit, a power of\n"
+      "two; 2M), id=ID (vmem0), backing=KIND. --balloon is on, or: size=SIZE (what it takes from the start),\n"
+      "deflate-on-oom=on|off (the guest takes memory back before it kills processes; on), reporting=on|off (memory\n"
+      "goes to the host whenever the guest frees it; on).\n"
+      "\n"
       "The VM runs in the foreground. Without --kernel or --linux it has the built-in guest; type `help` at its\n"
       "prompt. On a terminal, Ctrl-A x ends the VM and Ctrl-A h shows the keys. SIGINT and SIGTERM end it in order.\n"
       "\n"
@@ -56,6 +61,7 @@ void RunOptionTexts::Describe(OptionList& options) {
       "  faultline run --name srv --console socket:/tmp/srv.console --on-unplugged-access stop\n"
       "  faultline run --linux --memory 512M\n"
       "  faultline run --kernel vmlinux --initrd initrd.cpio --append 'quiet' --cpus 4 --memory 1G\n"
+      "  faultline run --linux --memory 512M --virtio-mem 4G,requested=1G --balloon on\n"
       "  echo 'mem' | faultline run");
 }
 

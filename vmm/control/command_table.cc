@@ -12,11 +12,15 @@ namespace faultline {
 namespace {
 
 constexpr std::array kCommands{
+    Command{"balloon", BalloonTo},
     Command{"cont", Cont},
     Command{"device_add", DeviceAdd},
     Command{"device_del", DeviceDel},
     Command{"object-add", ObjectAdd},
     Command{"object-del", ObjectDel},
+    Command{"qom-get", QomGet},
+    Command{"qom-set", QomSet},
+    Command{"query-balloon", QueryBalloon},
     Command{"query-commands", QueryCommands},
     Command{"query-cpus-fast", QueryCpusFast},
     Command{"query-kvm", QueryKvm},
@@ -29,9 +33,11 @@ constexpr std::array kCommands{
     Command{"stop", Stop},
     Command{"system_powerdown", SystemPowerdown},
     Command{"system_reset", SystemReset},
+    Command{"x-faultline-balloon-trim", FaultlineBalloonTrim},
     Command{"x-faultline-info", FaultlineInfo},
     Command{"x-faultline-memory-devices", FaultlineMemoryDevices},
     Command{"x-faultline-memory-plug", FaultlineMemoryPlug},
+    Command{"x-faultline-memory-resize", FaultlineMemoryResize},
     Command{"x-faultline-memory-unplug", FaultlineMemoryUnplug},
 };
 static_assert(std::ranges::is_sorted(kCommands, {}, &Command::name));

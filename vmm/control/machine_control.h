@@ -30,6 +30,9 @@ class MachineControl final : public VmControl {
 
   MemoryDeviceInfo PlugMemory(const PlugRequest& request) override { return machine_->PlugMemory(request); }
   void UnplugMemory(const UnplugRequest& request) override { machine_->UnplugMemory(request); }
+  std::vector<VirtioMemInfo> VirtioMemDevices() const override { return machine_->VirtioMemDevices(); }
+  void ResizeVirtioMem(const std::string& id, Bytes requested) override { machine_->ResizeVirtioMem(id, requested); }
+  Balloon* balloon() override { return machine_->balloon(); }
 
  private:
   Machine* machine_;

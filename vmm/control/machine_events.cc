@@ -85,6 +85,12 @@ class Translator {
     emit_("ACPI_DEVICE_OST", {{"info", info}});
   }
 
+  void operator()(const VirtioMemSizeEvent& e) const {
+    emit_("MEMORY_DEVICE_SIZE_CHANGE",
+          {{"id", e.id}, {"size", e.plugged.value}, {"qom-path", "/machine/peripheral/" + e.id}});
+  }
+  void operator()(const BalloonEvent& e) const { emit_("BALLOON_CHANGE", {{"actual", e.actual.value}}); }
+
   void operator()(const UnpluggedAccessEvent& e) const {
     emit_("X_FAULTLINE_UNPLUGGED_ACCESS", {{"vcpu", e.vcpu},
                                            {"rip", e.rip},

@@ -1,7 +1,8 @@
 // What a machine says, in QMP's words.
 //
 // Stateless and thread-safe. QEMU's events where it has one: STOP, RESUME, POWERDOWN, SHUTDOWN,
-// DEVICE_DELETED, DEVICE_UNPLUG_GUEST_ERROR, MEM_UNPLUG_ERROR, ACPI_DEVICE_OST. Ours beside them:
+// DEVICE_DELETED, DEVICE_UNPLUG_GUEST_ERROR, MEM_UNPLUG_ERROR, ACPI_DEVICE_OST, MEMORY_DEVICE_SIZE_CHANGE,
+// BALLOON_CHANGE. Ours beside them:
 //   X_FAULTLINE_STOPPED {reason, message}           the VM paused itself
 //   X_FAULTLINE_EXITED {kind, code, message}
 //   X_FAULTLINE_MEMORY_PLUGGED {id, slot, addr, size}

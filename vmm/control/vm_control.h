@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "devices/virtio/balloon.h"
 #include "guestmem/latency_histogram.h"
 #include "vmm/control/memory_backends.h"
 #include "vmm/machine/machine.h"
@@ -39,6 +40,11 @@ class VmControl {
   virtual MemoryDeviceInfo PlugMemory(const PlugRequest& request) = 0;
   // The outcome arrives as an event.
   virtual void UnplugMemory(const UnplugRequest& request) = 0;
+
+  virtual std::vector<VirtioMemInfo> VirtioMemDevices() const = 0;
+  virtual void ResizeVirtioMem(const std::string& id, Bytes requested) = 0;
+  // Null without one. Good until the next call: a restarted machine has another.
+  virtual Balloon* balloon() = 0;
 
   MemoryBackends& backends() { return backends_; }
 

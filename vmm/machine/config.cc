@@ -1,6 +1,8 @@
 #include "vmm/machine/config.h"
 
 #include <algorithm>
+#include <bit>
+#include <set>
 
 #include "devices/memory_hotplug.h"
 #include "guestmem/error.h"
@@ -50,6 +52,44 @@ void ValidateMemory(const MemoryConfig& memory) {
   }
 }
 
+void ValidateVirtioMem(const MachineConfig& config) {
+  std::set<std::string> ids;
+  Bytes total = config.memory.max;
+  for (const VirtioMemOptions& mem : config.memory.virtio_mem) {
+    const std::string what = "virtio-mem '" + mem.id + "'";
+    if (config.boot.kernel.empty()) throw UsageError(what + " is for a guest that is booted: name a kernel");
+    if (mem.id.empty() || !ids.insert(mem.id).second) {
+      throw UsageError(what + ": each device needs an id of its own");
+    }
+    if (mem.size == Bytes(0) || mem.size > kMaxMemory) {
+      throw UsageError(what + " cannot have " + SizeText(mem.size) + ": give it at least one block, and " +
+                       SizeText(kMaxMemory) + " at most");
+    }
+    total += mem.size;
+    const Bytes block = mem.block_size();
+    if (block < kPlugGranule || !std::has_single_bit(block.value)) {
+      throw UsageError(what + ": a block of " + SizeText(block) + " is not usable; choose 2 MiB, 4 MiB, 8 MiB, …");
+    }
+    if (!IsAligned(mem.size, block) || !IsAligned(mem.requested, block)) {
+      throw UsageError(what + ": its sizes are not multiples of its block size, " + SizeText(block) + ": round them");
+    }
+    if (mem.requested > mem.size) {
+      throw UsageError(what + " cannot start with " + SizeText(mem.requested) + ": it has " + SizeText(mem.size) +
+                       " at most");
+    }
+    if (mem.backing.value_or(config.memory.backing).kind == BackingKind::kFile) {
+      throw UsageError(what + ": a file cannot back memory that goes away: choose backing=anonymous, memfd or hugetlb");
+    }
+  }
+  if (total > kMaxMemory) {
+    throw UsageError("memory of " + SizeText(total) + " in all is more than a VM can have: ask for " +
+                     SizeText(kMaxMemory) + " at most");
+  }
+  if (config.balloon && config.boot.kernel.empty()) {
+    throw UsageError("a balloon is for a guest that is booted: name a kernel");
+  }
+}
+
 }  // namespace
 
 UnpluggedPolicy ParseUnpluggedPolicy(std::string_view text) {
@@ -76,6 +116,13 @@ void Validate(const MachineConfig& config) {
     throw UsageError(std::to_string(config.cpus) + " CPUs make no VM: ask for 1 to " + std::to_string(kMaxCpus));
   }
   ValidateMemory(config.memory);
+  ValidateVirtioMem(config);
+}
+
+Bytes VirtioMemOptions::block_size() const {
+  constexpr uint64_t kMostBlocks = 2048;
+  if (block.value != 0) return block;
+  return std::max(kPlugGranule, Bytes(std::bit_ceil((size.value + kMostBlocks - 1) / kMostBlocks)));
 }
 
 MemoryLayout MemoryLayout::For(const MemoryConfig& config) {
@@ -85,7 +132,18 @@ MemoryLayout MemoryLayout::For(const MemoryConfig& config) {
   const Bytes max = config.max.value == 0 ? config.boot : config.max;
   layout.window = {Gpa(AlignUp(Bytes(layout.high.end().value), kWindowAlignment).value), Bytes(0)};
   if (config.slots > 0) layout.window.size = max - config.boot + kPlugGranule * config.slots;
+  Gpa end = layout.window.end();
+  for (const VirtioMemOptions& mem : config.virtio_mem) {
+    const Gpa start(AlignUp(Bytes(end.value), std::max(kWindowAlignment, mem.block_size())).value);
+    layout.virtio_mem.push_back({start, mem.size});
+    end = layout.virtio_mem.back().end();
+  }
   return layout;
+}
+
+GpaRange MemoryLayout::hot_pluggable() const {
+  if (virtio_mem.empty()) return window;
+  return {window.start, virtio_mem.back().end() - window.start};
 }
 
 }  // namespace faultline

@@ -3,9 +3,12 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
+#include "devices/virtio/balloon.h"
 #include "guestmem/backing.h"
 #include "guestmem/guest_memory.h"
 #include "guestmem/types.h"
@@ -28,12 +31,25 @@ std::string_view ToString(UnpluggedPolicy policy);
 // Plug sizes and places are multiples of this.
 inline constexpr Bytes kPlugGranule = kLeafSpan;
 
+// A virtio-mem device: memory that a booted guest takes and gives back in blocks.
+struct VirtioMemOptions {
+  std::string id;
+  Bytes size;                          // what it can grow to; a multiple of its block size
+  Bytes requested;                     // what the guest should use from the start; likewise
+  Bytes block{0};                      // a power of two, 2 MiB at least; 0: see block_size()
+  std::optional<BackingSpec> backing;  // that of the VM otherwise
+
+  // `block`, or else 2 MiB, and more for a device that would have more than 2048 blocks: each is a memslot.
+  Bytes block_size() const;
+};
+
 struct MemoryConfig {
   Bytes boot = 256_MiB;  // present at start and never unplugged; a multiple of 2 MiB
   Bytes max{0};          // boot and plugged memory together; 0 stands for `boot`: nothing can be plugged
   unsigned slots = 0;    // how many devices can be plugged at a time, at most 256
   BackingSpec backing;   // of boot memory, and of plugged memory that names none of its own
   FaultAround fault_around;
+  std::vector<VirtioMemOptions> virtio_mem;  // of a guest that is booted; the built-in one has none
 };
 
 // What to boot instead of the built-in guest, as paths and text. See vmm/boot/boot.h.
@@ -50,7 +66,8 @@ struct MachineConfig {
   BootConfig boot;
   // Of a guest that is booted; the built-in one has none.
   IrqChip boot_irq_chip = IrqChip::kSplit;
-  DeviceConfig devices;  // likewise
+  DeviceConfig devices;                  // likewise
+  std::optional<BalloonConfig> balloon;  // likewise; its on_change is the machine's
   UnpluggedPolicy on_unplugged_access = UnpluggedPolicy::kOnes;
   bool start_paused = false;
 
@@ -69,8 +86,12 @@ void Validate(const MachineConfig& config);
 // memory from the next 1 GiB boundary, large enough for all of it plus 2 MiB of slack for each slot.
 struct MemoryLayout {
   GpaRange low;
-  GpaRange high;    // empty when boot memory ends below 3 GiB
-  GpaRange window;  // empty when nothing can be plugged
+  GpaRange high;                     // empty when boot memory ends below 3 GiB
+  GpaRange window;                   // empty when nothing can be plugged
+  std::vector<GpaRange> virtio_mem;  // of each device, behind the window, each from a 1 GiB boundary up
+
+  // All places where memory may come to lie while the guest runs; empty when there are none.
+  GpaRange hot_pluggable() const;
 
   static MemoryLayout For(const MemoryConfig& config);
 };

@@ -110,9 +110,19 @@ struct DeviceBrokenEvent {
   std::string device;
   std::string sentence;  // why; `device` is its subject
 };
+// A virtio-mem device has that much plugged now.
+struct VirtioMemSizeEvent {
+  std::string id;
+  Bytes plugged;
+};
+// The balloon's size changed: the guest keeps `actual` of boot memory and DIMMs.
+struct BalloonEvent {
+  Bytes actual;
+};
 
-using MachineEvent = std::variant<PausedEvent, ResumedEvent, PowerdownEvent, ExitedEvent, MemoryPluggedEvent,
-                                  MemoryUnplugEvent, OstEvent, UnpluggedAccessEvent, DeviceBrokenEvent>;
+using MachineEvent =
+    std::variant<PausedEvent, ResumedEvent, PowerdownEvent, ExitedEvent, MemoryPluggedEvent, MemoryUnplugEvent,
+                 OstEvent, UnpluggedAccessEvent, DeviceBrokenEvent, VirtioMemSizeEvent, BalloonEvent>;
 
 // Called from any thread, vCPUs' among them, several at once, with no lock held. Must return soon and must not
 // call a blocking operation of Machine (those that say so).

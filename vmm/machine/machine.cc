@@ -1,5 +1,6 @@
 #include "vmm/machine/machine.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "devices/bus.h"
@@ -10,6 +11,7 @@
 #include "vmm/kvm/system.h"
 #include "vmm/kvm/vcpu_thread.h"
 #include "vmm/kvm/vm.h"
+#include "vmm/machine/elastic_memory.h"
 #include "vmm/machine/guest_exits.h"
 #include "vmm/machine/platform.h"
 #include "vmm/machine/plugged_memory.h"
@@ -61,6 +63,8 @@ class Machine::Impl {
         exits_({ports_, mmio_, memory_, unplugged_, run_, assist_,
                 [this](uint8_t vector) { platform_->OnEndOfInterrupt(vector); }}) {
     PlugBootMemory();
+    elastic_.on_plugged = [this](const std::string& id, Bytes plugged) { Emit(VirtioMemSizeEvent{id, plugged}); };
+    elastic_.on_held = [this](Bytes held) { Emit(BalloonEvent{DimmsAndBoot() - std::min(held, DimmsAndBoot())}); };
     platform_ = MakePlatform();
     platform_->Load();
     slots_.SetVcpuHold({[this] { run_.Hold(); }, [this] { run_.Release(); }});
@@ -119,6 +123,10 @@ class Machine::Impl {
       status.plugged_memory += device.gpa.size;
       ++status.slots_used;
     }
+    for (const VirtioMem* mem : elastic_.mems) {
+      status.plugged_memory += mem->state().plugged;
+      status.max_memory += mem->config().region.size;
+    }
     status.present_memory = memory_.present_bytes();
     const auto entries = slots_.Entries();
     status.memslots = static_cast<unsigned>(entries.size());
@@ -134,6 +142,29 @@ class Machine::Impl {
     return status;
   }
 
+  std::vector<VirtioMemInfo> VirtioMemDevices() const {
+    std::vector<VirtioMemInfo> list;
+    const std::vector<RegionInfo> regions = memory_.Regions();
+    for (const VirtioMem* mem : elastic_.mems) {
+      const VirtioMemConfig& device = mem->config();
+      VirtioMemInfo info{device.id, device.region, device.block, device.backing, mem->state(), Bytes(0)};
+      for (const RegionInfo& region : regions) {
+        if (device.region.Contains(region.gpa)) info.present += region.present;
+      }
+      list.push_back(std::move(info));
+    }
+    return list;
+  }
+
+  void ResizeVirtioMem(const std::string& id, Bytes requested) {
+    VirtioMem* const mem = elastic_.Find(id);
+    if (mem == nullptr) throw UsageError("there is no virtio-mem device '" + id + "': see `faultline memory list`");
+    if (run_.state() == RunState::kExited) throw UsageError("the VM has ended: its memory cannot be changed any more");
+    mem->Resize(requested);
+  }
+
+  Balloon* balloon() { return elastic_.balloon; }
+
   size_t ConsoleInput(std::span<const std::byte> data) { return platform_->ConsoleInput(data); }
 
   const MachineConfig& config() const { return config_; }
@@ -146,6 +177,13 @@ class Machine::Impl {
  private:
   void Emit(const MachineEvent& event) const {
     if (sink_) sink_(event);
+  }
+
+  // What a balloon inflates in: the memory that is there but for virtio-mem.
+  Bytes DimmsAndBoot() const {
+    Bytes sum = config_.memory.boot;
+    for (const MemoryDeviceInfo& device : devices_.List()) sum += device.gpa.size;
+    return sum;
   }
 
   void PlugBootMemory() {
@@ -173,6 +211,7 @@ class Machine::Impl {
                               devices_.registers(),
                               run_,
                               exits_,
+                              elastic_,
                               [this](std::span<const std::byte> data) { WriteConsole(data); },
                               [this](const MachineEvent& event) { Emit(event); }};
     return config_.boot.kernel.empty() ? MakeBuiltinPlatform(parts) : MakePcPlatform(parts);
@@ -200,6 +239,7 @@ class Machine::Impl {
   UnpluggedAccesses unplugged_;
   InstructionAssist assist_;
   GuestExits exits_;
+  ElasticMemory elastic_;
   std::unique_ptr<Platform> platform_;
 };
 
@@ -219,6 +259,9 @@ void Machine::UnplugMemory(const UnplugRequest& request, UnplugDone done) {
   impl_->devices().Unplug(request, std::move(done));
 }
 std::vector<MemoryDeviceInfo> Machine::MemoryDevices() const { return impl_->devices().List(); }
+std::vector<VirtioMemInfo> Machine::VirtioMemDevices() const { return impl_->VirtioMemDevices(); }
+void Machine::ResizeVirtioMem(const std::string& id, Bytes requested) { impl_->ResizeVirtioMem(id, requested); }
+Balloon* Machine::balloon() { return impl_->balloon(); }
 MachineStatus Machine::Status() const { return impl_->Status(); }
 size_t Machine::ConsoleInput(std::span<const std::byte> data) { return impl_->ConsoleInput(data); }
 GuestMemory& Machine::memory() { return impl_->memory(); }

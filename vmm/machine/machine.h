@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "devices/virtio/mem.h"
 #include "guestmem/fault_stats.h"
 #include "guestmem/host.h"
 #include "guestmem/page_source.h"
@@ -52,6 +53,15 @@ struct MemoryDeviceInfo {
   Bytes present;  // faulted in so far
   unsigned pins = 0;
   bool unplugging = false;
+};
+
+struct VirtioMemInfo {
+  std::string id;
+  GpaRange region;
+  Bytes block;
+  BackingSpec backing;
+  VirtioMemState state;
+  Bytes present;  // of the plugged blocks: faulted in so far
 };
 
 struct VcpuInfo {
@@ -118,6 +128,13 @@ class Machine {
   void UnplugMemory(const UnplugRequest& request, UnplugDone done = nullptr);
 
   std::vector<MemoryDeviceInfo> MemoryDevices() const;
+  std::vector<VirtioMemInfo> VirtioMemDevices() const;
+  // Asks the guest to use that much of a virtio-mem device; it follows when and as far as it can, and
+  // VirtioMemSizeEvent tells. UsageError for an unknown id, or a size that is not for the device.
+  void ResizeVirtioMem(const std::string& id, Bytes requested);
+  // Null without one. Lives as long as the machine.
+  Balloon* balloon();
+
   MachineStatus Status() const;
 
   // What the user typed: to the guest's serial console. Returns how many bytes it took: fewer than given when

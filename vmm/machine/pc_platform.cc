@@ -25,6 +25,7 @@
 #include "vmm/kvm/vcpu.h"
 #include "vmm/kvm/vcpu_thread.h"
 #include "vmm/machine/config.h"
+#include "vmm/machine/elastic_memory.h"
 #include "vmm/machine/pc_interrupts.h"
 #include "vmm/machine/pc_layout.h"
 #include "vmm/machine/platform.h"
@@ -49,16 +50,15 @@ class PcPlatform final : public Platform {
 
   void Load() override {
     AttachDevices();
-    virtio_console_ = AddVirtioCards(&pci_, parts_.config.devices,
-                                     {.memory = parts_.memory,
-                                      .msi = interrupts_.messages(),
-                                      .doorbells = &doorbells_,
-                                      .host = parts_.host,
-                                      .on_broken =
-                                          [this](const std::string& device, const std::string& sentence) {
-                                            parts_.report(DeviceBrokenEvent{device, sentence});
-                                          }},
-                                     parts_.console);
+    const VirtioEnvironment environment{.memory = parts_.memory,
+                                        .msi = interrupts_.messages(),
+                                        .doorbells = &doorbells_,
+                                        .host = parts_.host,
+                                        .on_broken = [this](const std::string& device, const std::string& sentence) {
+                                          parts_.report(DeviceBrokenEvent{device, sentence});
+                                        }};
+    virtio_console_ = AddVirtioCards(&pci_, parts_.config.devices, environment, parts_.console);
+    AddElasticCards(&pci_, parts_.config, parts_.layout, environment, &parts_.elastic);
     const std::vector<std::byte> tables = BuildAcpiTables(Acpi());
     if (parts_.memory.Write(pc::kFirmware.start, tables) != AccessResult::kOk) {
       throw Error("the host has no page for the ACPI tables: free memory on the host");
@@ -110,7 +110,7 @@ class PcPlatform final : public Platform {
     acpi.cpus = parts_.config.cpus;
     acpi.legacy_pics = parts_.vm.irq_chip() == IrqChip::kKernel;
     acpi.ram = Ram();
-    acpi.hotplug_window = parts_.layout.window;
+    acpi.hotplug_window = parts_.layout.hot_pluggable();
     acpi.ecam = pc::kEcam;
     return acpi;
   }

@@ -24,6 +24,7 @@ class KvmVm;
 class MemoryHotplug;
 class MemslotTable;
 class RunControl;
+struct ElasticMemory;
 struct MachineConfig;
 struct MemoryLayout;
 
@@ -41,6 +42,7 @@ struct PlatformParts {
   MemoryHotplug& hotplug;
   RunControl& run;
   ExitHandler& exits;
+  ElasticMemory& elastic;                                   // the platform enters the devices it has
   std::function<void(std::span<const std::byte>)> console;  // where the guest's console goes
   std::function<void(const MachineEvent&)> report;
 };

@@ -6,16 +6,27 @@
 
 #include <cstdlib>
 
+#include "devices/virtio/balloon.h"
 #include "devices/virtio/devices.h"
+#include "devices/virtio/mem.h"
 #include "tests/devices/virtio/virtio_world.h"
 #include "tests/fuzz/guest_input.h"
 
 namespace faultline {
 namespace {
 
-enum Device { rng, block, console, net };  // NOLINT(readability-identifier-naming): as the build names them
+enum Device {
+  rng,
+  block,
+  console,
+  net,
+  balloon,
+  mem
+};  // NOLINT(readability-identifier-naming): as the build names them
 constexpr Device kDevice = FAULTLINE_FUZZ_DEVICE;
-constexpr unsigned kQueues = kDevice == console || kDevice == net ? 2 : 1;
+constexpr unsigned kQueues = kDevice == balloon ? 5 : kDevice == console || kDevice == net ? 2 : 1;
+// All of the balloon's; without its one a virtio-mem device cannot be driven.
+constexpr uint64_t kFeatures = kDevice == balloon ? 0x2e : kDevice == mem ? 2 : 0;
 constexpr uint64_t kArena = 0x8000;  // 64 KiB and a little where buffers lie
 
 // Made once: inputs are steps in the life of one device, which a reset ends.
@@ -48,6 +59,17 @@ struct Fixture {
         config.backend = std::make_unique<NetBackend>(FileDescriptor(Host::System(), pair[1]));
         return MakeVirtioNet(std::move(config), environment);
       }
+      case balloon: {
+        VirtioBalloonDevice device = MakeVirtioBalloon({}, environment);
+        device.balloon.SetTarget(8_MiB);
+        return std::move(device.function);
+      }
+      case mem: {
+        VirtioMemConfig config;
+        config.region = {Gpa((4_GiB).value), 32_MiB};
+        config.requested = 16_MiB;
+        return std::move(MakeVirtioMem(config, environment).function);
+      }
     }
     return nullptr;
   }
@@ -66,7 +88,7 @@ class Steps {
   }
 
  private:
-  void Start(uint64_t features) { driver_.Start(features & driver_.OfferedFeatures(), kQueues); }
+  void Start(uint64_t features) { driver_.Start((features & driver_.OfferedFeatures()) | kFeatures, kQueues); }
 
   void Step() {
     const auto q = static_cast<unsigned>(input_.Take(1) % kQueues);

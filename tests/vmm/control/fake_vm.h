@@ -62,6 +62,16 @@ class FakeVm final : public VmControl {
     unplugs.push_back(request);
   }
 
+  std::vector<VirtioMemInfo> VirtioMemDevices() const override { return mems; }
+  void ResizeVirtioMem(const std::string& id, Bytes requested) override {
+    const auto it = std::ranges::find(mems, id, &VirtioMemInfo::id);
+    if (it == mems.end()) throw UsageError("there is no virtio-mem device '" + id + "'");
+    it->state.requested = requested;
+  }
+  Balloon* balloon() override { return the_balloon; }
+
+  std::vector<VirtioMemInfo> mems;
+  Balloon* the_balloon = nullptr;
   RunState state = RunState::kRunning;
   std::optional<PauseReason> pause_reason;
   int shutdowns = 0;

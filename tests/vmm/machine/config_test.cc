@@ -38,6 +38,38 @@ TEST(MachineConfig, PluggableMemoryNeedsMaxAndSlotsTogether) {
   EXPECT_THAT(Refusal(Config(256_MiB, 4_GiB, 257)), HasSubstr("256"));
 }
 
+TEST(MachineConfig, VirtioMemLiesBehindTheWindowAndItsBlocksFit) {
+  MachineConfig config = Config(256_MiB, 1_GiB, 2);
+  config.memory.virtio_mem = {{"vmem0", 64_GiB, Bytes(0), Bytes(0), {}}, {"vmem1", 1_GiB, 256_MiB, 4_MiB, {}}};
+  EXPECT_THAT(Refusal(config), HasSubstr("name a kernel"));
+  config.boot.kernel = "vmlinux";
+  EXPECT_EQ(Refusal(config), "");
+  EXPECT_EQ(config.memory.virtio_mem[0].block_size(), 32_MiB) << "2048 blocks at most, unless asked for";
+  const MemoryLayout layout = MemoryLayout::For(config.memory);
+  ASSERT_EQ(layout.virtio_mem.size(), 2U);
+  EXPECT_GE(layout.virtio_mem[0].start, layout.window.end());
+  EXPECT_TRUE(IsAligned(layout.virtio_mem[0].start, 1_GiB));
+  EXPECT_GE(layout.virtio_mem[1].start, layout.virtio_mem[0].end());
+  EXPECT_TRUE(layout.hot_pluggable().Contains(layout.window));
+  EXPECT_TRUE(layout.hot_pluggable().Contains(layout.virtio_mem[1]));
+}
+
+TEST(MachineConfig, VirtioMemThatMakesNoDeviceIsNamed) {
+  const auto with = [](VirtioMemOptions mem) {
+    MachineConfig config = Config(256_MiB);
+    config.boot.kernel = "vmlinux";
+    config.memory.virtio_mem = {std::move(mem)};
+    return Refusal(config);
+  };
+  EXPECT_THAT(with({"a", Bytes(0), Bytes(0), Bytes(0), {}}), HasSubstr("'a' cannot have 0 bytes"));
+  EXPECT_THAT(with({"a", 64_MiB, 128_MiB, Bytes(0), {}}), HasSubstr("64 MiB at most"));
+  EXPECT_THAT(with({"a", 64_MiB, Bytes(0), 3_MiB, {}}), HasSubstr("a block of 3 MiB"));
+  EXPECT_THAT(with({"a", 66_MiB, Bytes(0), 4_MiB, {}}), HasSubstr("round them"));
+  EXPECT_THAT(with({"", 64_MiB, Bytes(0), Bytes(0), {}}), HasSubstr("an id of its own"));
+  EXPECT_THAT(with({"a", Bytes(1ULL << 46), Bytes(0), Bytes(0), {}}), HasSubstr("at most"));
+  EXPECT_THAT(with({"a", 64_MiB, Bytes(0), Bytes(0), BackingSpec{BackingKind::kFile, "/x"}}), HasSubstr("a file"));
+}
+
 TEST(MachineConfig, SizesThatMakeNoMachineAreNamed) {
   EXPECT_THAT(Refusal(Config(Bytes(0))), HasSubstr("0 bytes"));
   EXPECT_THAT(Refusal(Config(1_MiB)), HasSubstr("1 MiB"));

@@ -6,7 +6,7 @@ _faultline_vms() {
 }
 
 _faultline_devices() {
-  faultline memory list "$1" 2>/dev/null | awk 'NR > 1 { print $1 }'
+  faultline memory list "$1" 2>/dev/null | awk 'NR > 1 && $2 != "-" { print $1 }'
 }
 
 _faultline() {
@@ -21,7 +21,7 @@ _faultline() {
   fi
   if [[ $command == memory ]]; then
     if [[ $COMP_CWORD -eq 2 ]]; then
-      mapfile -t COMPREPLY < <(compgen -W "plug unplug list --help" -- "$cur")
+      mapfile -t COMPREPLY < <(compgen -W "plug unplug resize balloon trim list --help" -- "$cur")
       return
     fi
     command="memory ${COMP_WORDS[2]}"
@@ -31,6 +31,7 @@ _faultline() {
   case $prev in
     --console) words="stdio pty socket: none" ;;
     --irqchip) words="split kernel" ;;
+    --balloon) words="on size= deflate-on-oom= reporting=" ;;
     --device) words="debug-exit" ;;
     --on-reboot) words="restart exit" ;;
     --net) words="user tap:" ;;
@@ -55,7 +56,7 @@ _faultline() {
         return
       fi
       ;;
-    --name | --cpus | --memory | --append | --id | --slot | --address | --timeout | --vcpus | --regions | --region-size | \
+    --name | --cpus | --memory | --virtio-mem | --append | --id | --slot | --address | --timeout | --vcpus | --regions | --region-size | \
       --duration | --churn | --fault-around | --seed)
       return
       ;;
@@ -67,13 +68,16 @@ _faultline() {
 
   case $command in
     run)
-      options="--name --cpus --memory --kernel --initrd --append --linux --irqchip --disk --net --rng --virtio-console --device --console"
+      options="--name --cpus --memory --kernel --initrd --append --linux --irqchip --disk --net --rng --virtio-console --virtio-mem --balloon --device --console"
       options+=" --on-unplugged-access --on-reboot --paused --log-level --help"
       ;;
     list | version) options="--json --help" ;;
     info | pause | resume | kill | events | "memory list") options="--json --help" ;;
     shutdown) options="--timeout --json --help" ;;
     "memory plug") options="--id --slot --address --backing --json --help" ;;
+    "memory resize") options="--id --timeout --json --help" ;;
+    "memory balloon") options="--timeout --json --help" ;;
+    "memory trim") options="--help" ;;
     "memory unplug") options="--force --timeout --json --help" ;;
     storm)
       options="--engine --vcpus --regions --region-size --duration --churn --pattern --unplug --source --fault-around"

@@ -34,6 +34,13 @@ nlohmann::json DeviceDel(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryMemoryDevices(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryMemorySizeSummary(const nlohmann::json& arguments, VmControl& vm);
 
+nlohmann::json BalloonTo(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryBalloon(const nlohmann::json& arguments, VmControl& vm);
+// Of the balloon: guest-stats, guest-stats-polling-interval. Of a virtio-mem device: requested-size, and for
+// qom-get also size, block-size, memaddr. `path` is the device's id, or /machine/peripheral/ID.
+nlohmann::json QomGet(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QomSet(const nlohmann::json& arguments, VmControl& vm);
+
 // All there is to know about the VM, in one object.
 nlohmann::json FaultlineInfo(const nlohmann::json& arguments, VmControl& vm);
 // {size, id?, slot?, addr?, backing?}: object-add and device_add in one, all or nothing; without an id it
@@ -41,7 +48,11 @@ nlohmann::json FaultlineInfo(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json FaultlineMemoryPlug(const nlohmann::json& arguments, VmControl& vm);
 // {id, force?, timeout-ms?}: returns once the request is valid; X_FAULTLINE_MEMORY_UNPLUG tells the outcome.
 nlohmann::json FaultlineMemoryUnplug(const nlohmann::json& arguments, VmControl& vm);
-// The plugged devices, with what is in use of each.
+// {size, id?}: as qom-set of requested-size; without an id, of the only virtio-mem device. Returns {id}.
+nlohmann::json FaultlineMemoryResize(const nlohmann::json& arguments, VmControl& vm);
+// Starts a round of free page hinting.
+nlohmann::json FaultlineBalloonTrim(const nlohmann::json& arguments, VmControl& vm);
+// The plugged devices, virtio-mem devices and the balloon, with what is in use of each.
 nlohmann::json FaultlineMemoryDevices(const nlohmann::json& arguments, VmControl& vm);
 
 }  // namespace faultline

@@ -4,6 +4,7 @@
 
 #include "vmm/control/arguments.h"
 #include "vmm/control/commands/commands.h"
+#include "vmm/control/commands/elastic.h"
 #include "vmm/control/qmp_error.h"
 #include "vmm/control/vm_control.h"
 
@@ -104,6 +105,7 @@ json QueryMemoryDevices(const json& arguments, VmControl& vm) {
                       {"hotpluggable", true},
                       {"hotplugged", true}}}});
   }
+  AppendVirtioMemInfo(vm, &list);
   return list;
 }
 

@@ -7,6 +7,7 @@
 
 #include "vmm/control/arguments.h"
 #include "vmm/control/commands/commands.h"
+#include "vmm/control/commands/elastic.h"
 #include "vmm/control/qmp_error.h"
 #include "vmm/control/vm_control.h"
 
@@ -18,6 +19,7 @@ namespace {
 
 json Describe(const MemoryDeviceInfo& d) {
   return {{"id", d.id},
+          {"type", "dimm"},
           {"slot", d.slot},
           {"addr", d.gpa.start.value},
           {"size", d.gpa.size.value},
@@ -78,6 +80,7 @@ json FaultlineMemoryDevices(const json& arguments, VmControl& vm) {
   Arguments(arguments).Finish();
   json list = json::array();
   for (const MemoryDeviceInfo& d : vm.MemoryDevices()) list.push_back(Describe(d));
+  AppendElasticDevices(vm, &list);
   return list;
 }
 

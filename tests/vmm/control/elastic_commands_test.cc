@@ -1,0 +1,150 @@
+// The QMP commands for virtio-mem and the balloon, over devices that only remember.
+#include <gtest/gtest.h>
+#include <linux/virtio_balloon.h>
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "tests/vmm/control/fake_vm.h"
+#include "vmm/control/command_table.h"
+#include "vmm/control/machine_events.h"
+#include "vmm/control/qmp_error.h"
+
+namespace faultline {
+namespace {
+
+using nlohmann::json;
+
+class FakeBalloon final : public Balloon {
+ public:
+  void SetTarget(Bytes target) override { the_state.target = target; }
+  BalloonState state() const override { return the_state; }
+  BalloonStatistics statistics() const override { return the_statistics; }
+  void SetStatisticsInterval(std::chrono::seconds interval) override { interval_ = interval; }
+  std::chrono::seconds statistics_interval() const override { return interval_; }
+  bool StartHinting() override { return std::exchange(can_hint, false); }
+
+  BalloonState the_state;
+  BalloonStatistics the_statistics;
+  bool can_hint = false;
+
+ private:
+  std::chrono::seconds interval_{0};
+};
+
+class ElasticCommands : public testing::Test {
+ protected:
+  void AddMem(const std::string& id) {
+    VirtioMemInfo mem;
+    mem.id = id;
+    mem.region = {Gpa(0x140000000), 1_GiB};
+    mem.block = 2_MiB;
+    mem.state.plugged = 64_MiB;
+    mem.present = 8_MiB;
+    vm_.mems.push_back(mem);
+  }
+  json Run(std::string_view name, const json& arguments = json::object()) { return RunCommand(name, arguments, vm_); }
+  std::string Error(std::string_view name, const json& arguments = json::object()) {
+    try {
+      Run(name, arguments);
+    } catch (const std::exception& e) {
+      return e.what();
+    }
+    return "";
+  }
+  FakeVm vm_;
+  FakeBalloon balloon_;
+};
+
+TEST_F(ElasticCommands, QomSetResizesVirtioMemTheWayLibvirtAsks) {
+  AddMem("vmem0");
+  const json path{{"path", "/machine/peripheral/vmem0"}, {"property", "requested-size"}};
+  json set = path;
+  set["value"] = 268435456;
+  EXPECT_EQ(Run("qom-set", set), json::object());
+  EXPECT_EQ(Run("qom-get", path), 268435456);
+  EXPECT_EQ(Run("qom-get", {{"path", "vmem0"}, {"property", "size"}}), 67108864);
+  EXPECT_EQ(Run("query-memory-devices"), json::array({{{"type", "virtio-mem"},
+                                                       {"data",
+                                                        {{"id", "vmem0"},
+                                                         {"memaddr", 0x140000000},
+                                                         {"requested-size", 268435456},
+                                                         {"size", 67108864},
+                                                         {"max-size", 1073741824},
+                                                         {"block-size", 2097152},
+                                                         {"node", 0},
+                                                         {"memdev", "/objects/vmem0"}}}}}));
+  EXPECT_EQ(Error("qom-set", {{"path", "vmem0"}, {"property", "size"}, {"value", 1}}),
+            "Property 'vmem0.size' not found");
+  EXPECT_EQ(Error("qom-get", {{"path", "nobody"}, {"property", "size"}}), "Device 'nobody' not found");
+  EXPECT_EQ(Error("qom-set", {{"path", "vmem0"}, {"property", "requested-size"}, {"value", "1G"}}),
+            "Invalid parameter type for 'value', expected: uint64");
+}
+
+TEST_F(ElasticCommands, ResizeNeedsNoIdWhereThereIsOneDevice) {
+  EXPECT_NE(Error("x-faultline-memory-resize", {{"size", 0}}).find("--virtio-mem"), std::string::npos);
+  AddMem("vmem0");
+  EXPECT_EQ(Run("x-faultline-memory-resize", {{"size", 4194304}}), (json{{"id", "vmem0"}}));
+  EXPECT_EQ(vm_.mems[0].state.requested, 4_MiB);
+  AddMem("vmem1");
+  EXPECT_NE(Error("x-faultline-memory-resize", {{"size", 0}}).find("--id"), std::string::npos);
+  EXPECT_EQ(Run("x-faultline-memory-resize", {{"size", 0}, {"id", "vmem1"}}), (json{{"id", "vmem1"}}));
+  const json list = Run("x-faultline-memory-devices");
+  ASSERT_EQ(list.size(), 2U);
+  EXPECT_EQ(list[0].at("requested"), 4194304);
+  EXPECT_EQ(list[0].at("plugged"), 67108864);
+  EXPECT_EQ(list[0].at("present"), 8388608);
+}
+
+TEST_F(ElasticCommands, TheBalloonCountsWhatTheGuestKeeps) {
+  EXPECT_EQ(Error("query-balloon"), "No balloon device has been activated");
+  vm_.the_balloon = &balloon_;
+  EXPECT_EQ(Run("balloon", {{"value", 67108864}}), json::object());
+  EXPECT_EQ(balloon_.the_state.target, 192_MiB);
+  balloon_.the_state.held = 100_MiB;
+  EXPECT_EQ(Run("query-balloon"), (json{{"actual", 163577856}}));
+  Run("balloon", {{"value", std::numeric_limits<uint64_t>::max()}});
+  EXPECT_EQ(balloon_.the_state.target, Bytes(0)) << "no more than there is";
+  EXPECT_EQ(Error("balloon", {{"value", 0}}), "Parameter 'target' expects a size");
+  // A guest may claim any size.
+  balloon_.the_state.held = Bytes(1ULL << 44);
+  EXPECT_EQ(Run("query-balloon"), (json{{"actual", 0}}));
+}
+
+TEST_F(ElasticCommands, GuestStatisticsHaveQemusNames) {
+  vm_.the_balloon = &balloon_;
+  balloon_.the_statistics.values[VIRTIO_BALLOON_S_MEMFREE] = 4096;
+  balloon_.the_statistics.updated = std::chrono::system_clock::time_point(std::chrono::seconds(1700000000));
+  const json path{{"path", "/machine/peripheral/balloon0"}, {"property", "guest-stats"}};
+  const json got = Run("qom-get", path);
+  EXPECT_EQ(got.at("last-update"), 1700000000);
+  EXPECT_EQ(got.at("stats").at("stat-free-memory"), 4096);
+  EXPECT_EQ(got.at("stats").at("stat-total-memory"), std::numeric_limits<uint64_t>::max());
+  json interval{{"path", "balloon0"}, {"property", "guest-stats-polling-interval"}};
+  EXPECT_EQ(Run("qom-get", interval), 0);
+  interval["value"] = 5;
+  Run("qom-set", interval);
+  EXPECT_EQ(balloon_.statistics_interval(), std::chrono::seconds(5));
+  interval["value"] = 100000;
+  EXPECT_NE(Error("qom-set", interval).find("longer than a day"), std::string::npos);
+}
+
+TEST_F(ElasticCommands, TrimmingNeedsADriverThatTellsOfFreePages) {
+  EXPECT_EQ(Error("x-faultline-balloon-trim"), "No balloon device has been activated");
+  vm_.the_balloon = &balloon_;
+  EXPECT_NE(Error("x-faultline-balloon-trim").find("not running"), std::string::npos);
+  balloon_.can_hint = true;
+  EXPECT_EQ(Run("x-faultline-balloon-trim"), json::object());
+}
+
+TEST(ElasticEvents, AreQemus) {
+  std::string seen;
+  const QmpEmit emit = [&seen](std::string_view name, const json& data) { seen = std::string(name) + data.dump(); };
+  TranslateMachineEvent(VirtioMemSizeEvent{"vmem0", 2_MiB}, emit);
+  EXPECT_EQ(seen, R"(MEMORY_DEVICE_SIZE_CHANGE{"id":"vmem0","qom-path":"/machine/peripheral/vmem0","size":2097152})");
+  TranslateMachineEvent(BalloonEvent{64_MiB}, emit);
+  EXPECT_EQ(seen, R"(BALLOON_CHANGE{"actual":67108864})");
+}
+
+}  // namespace
+}  // namespace faultline
