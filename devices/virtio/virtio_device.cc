@@ -72,8 +72,7 @@ void VirtioDevice::WriteStatusLocked(uint8_t value) {
   // Bits only ever come on (§2.1.1).
   status_ = static_cast<uint8_t>(status_ | (value & kDriverBits));
   if ((value & VIRTIO_CONFIG_S_FEATURES_OK) != 0 && (driver_features_ & ~offered_features()) == 0 &&
-      (driver_features_ & Bit(VIRTIO_F_VERSION_1)) != 0 &&
-      (driver_features_ & kind_.required) == kind_.required) {
+      (driver_features_ & Bit(VIRTIO_F_VERSION_1)) != 0 && (driver_features_ & kind_.required) == kind_.required) {
     status_ |= VIRTIO_CONFIG_S_FEATURES_OK;
   }
   if ((value & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && (status_ & VIRTIO_CONFIG_S_FEATURES_OK) != 0 &&
