@@ -91,7 +91,8 @@ void Ioapic::EndOfInterrupt(uint8_t vector) noexcept {
 
 std::optional<MsiMessage> Ioapic::LevelRouteLocked(unsigned pin) const {
   const uint64_t entry = entries_[pin];
-  if ((entry & kMasked) != 0 || !NeedsService(entry)) return std::nullopt;
+  // A guest may mask a pin before it ends the service, which must be told all the same.
+  if (!NeedsService(entry) || (entry & (kMasked | kInService)) == kMasked) return std::nullopt;
   return MessageOf(entry);
 }
 

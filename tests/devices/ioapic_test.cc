@@ -110,6 +110,17 @@ TEST_F(IoapicTest, AMaskedLevelPinHasNoRouteAndIsSentWhenUnmasked) {
   EXPECT_THAT(host_.vectors, ElementsAre(0x60));
 }
 
+TEST_F(IoapicTest, ALevelPinThatIsMaskedWhileItIsInServiceIsServedAgainAfterItsEnd) {
+  SetEntry(9, kLevel | 0x60);
+  ioapic_.line(9).SetLevel(true);
+  SetEntry(9, kLevel | kMasked | 0x60);
+  EXPECT_EQ(routes_.level.size(), 1U) << "or the host would not tell the end";
+  ioapic_.EndOfInterrupt(0x60);
+  EXPECT_THAT(host_.vectors, ElementsAre(0x60)) << "masked";
+  SetEntry(9, kLevel | 0x60);
+  EXPECT_THAT(host_.vectors, ElementsAre(0x60, 0x60));
+}
+
 TEST_F(IoapicTest, AGuestCannotWriteTheReadOnlyBits) {
   SetEntry(9, kLevel | kInService | 1U << 12 | 0x60);
   EXPECT_EQ(Register(0x10 + 2 * 9), kLevel | 0x60);
