@@ -221,7 +221,7 @@ TEST_F(MemTest, RequestsInBuffersTooSmallBreakTheDevice) {
 class FailingMemTest : public MemTest {
  protected:
   FailingMemTest() : MemTest(host()) {}
-  FailingHost& host() {
+  static FailingHost& host() {
     static FailingHost* const failing = new FailingHost;
     return *failing;
   }
