@@ -1,6 +1,7 @@
 #include "devices/pci/pci_bus.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "guestmem/error.h"
@@ -27,10 +28,24 @@ PciBus::PciBus(Bus& mmio, GpaRange window, const std::array<IrqLine*, IntxRouter
 
 PciBus::~PciBus() = default;
 
-unsigned PciBus::Add(std::unique_ptr<PciFunction> function) {
+unsigned PciBus::ChooseSlot(std::optional<unsigned> wanted) const {
+  if (wanted) {
+    if (*wanted >= kSlots) {
+      throw UsageError("PCI slot " + std::to_string(*wanted) + " does not exist: choose 1 to " +
+                       std::to_string(kSlots - 1));
+    }
+    if (functions_[*wanted] != nullptr) {
+      throw UsageError("PCI slot " + std::to_string(*wanted) + " is taken: choose another or none");
+    }
+    return *wanted;
+  }
   const auto free = std::ranges::find_if(functions_, [](const auto& slot) { return slot == nullptr; });
   if (free == functions_.end()) throw UsageError("all 31 PCI slots are taken: give the VM fewer devices");
-  const auto slot = static_cast<unsigned>(free - functions_.begin());
+  return static_cast<unsigned>(free - functions_.begin());
+}
+
+unsigned PciBus::Add(std::unique_ptr<PciFunction> function, std::optional<unsigned> wanted) {
+  const unsigned slot = ChooseSlot(wanted);
   uint64_t address = 0;
   if (const Bytes size = function->bar_size(); size != Bytes(0)) {
     address = AlignUp(Bytes(next_bar_), size).value;
@@ -40,7 +55,7 @@ unsigned PciBus::Add(std::unique_ptr<PciFunction> function) {
     next_bar_ = address + size.value;
   }
   function->Connect(mmio_, address, intx_, slot);
-  *free = std::move(function);
+  functions_[slot] = std::move(function);
   return slot;
 }
 

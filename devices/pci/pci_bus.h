@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "devices/bus.h"
 #include "devices/pci/intx_router.h"
@@ -38,9 +39,9 @@ class PciBus {
          std::function<void()> on_reset = {});
   ~PciBus();
 
-  // Puts the function into the first free slot and returns its number. Throws UsageError when no slot is
-  // free or its BAR does not fit into the window any more.
-  unsigned Add(std::unique_ptr<PciFunction> function);
+  // Puts the function into `slot`, or into the first free one, and returns its number. Throws UsageError when
+  // there is none or it is taken, or its BAR does not fit into the window any more.
+  unsigned Add(std::unique_ptr<PciFunction> function, std::optional<unsigned> slot = std::nullopt);
 
   BusDevice& config_ports() { return config_ports_; }
   BusDevice& ecam() { return ecam_; }
@@ -75,6 +76,7 @@ class PciBus {
    private:
     PciBus& bus_;
   };
+  unsigned ChooseSlot(std::optional<unsigned> wanted) const;
   // `address` as in ECAM: bus, slot, function and register in one number.
   void ReadConfig(uint64_t address, std::span<std::byte> out);
   void WriteConfig(uint64_t address, std::span<const std::byte> data);

@@ -44,8 +44,10 @@ VmProcess::VmProcess(RunOptions options)
                                           : "its terminal is gone");
                }),
       console_(Console::Create(loop_, options_.console, lease_.name())),
-      machine_(MakeMachine(options_.machine.start_paused)),
-      control_(*machine_, {console_->description()}, [this] { Quit("it was killed"); }) {
+      machine_(Config(), [this](const MachineEvent& event) { OnMachineEvent(event); }),
+      control_(machine_,
+               {.console = console_->description(), .inventory = {{}, {{"serial0", console_->description()}}, {}}},
+               {.quit = [this] { Quit("it was killed"); }, .reset = [this] { Reset(); }}) {
   server_.emplace(loop_, lease_.Listen(), control_, QmpServer::Limits{});
   MutexLock lock(relay_mutex_);
   relay_ = &*server_;
@@ -56,22 +58,19 @@ VmProcess::~VmProcess() {
   relay_ = nullptr;
 }
 
-std::unique_ptr<Machine> VmProcess::MakeMachine(bool paused) {
+MachineConfig VmProcess::Config() {
   MachineConfig config = options_.machine;
   config.name = lease_.name();
-  config.start_paused = paused;
   config.console_output = [this](std::span<const std::byte> data) { console_->Write(data); };
-  return std::make_unique<Machine>(Host::System(), config,
-                                   [this](const MachineEvent& event) { OnMachineEvent(event); });
+  return config;
 }
 
-void VmProcess::Restart() {
-  machine_->Stop();
-  // The old one lets go of memory and disks before the new one takes them.
-  machine_.reset();
-  machine_ = MakeMachine(false);
-  control_.SetMachine(*machine_);
-  machine_->Start();
+void VmProcess::Reset() {
+  loop_.Post([this] {
+    const bool running = machine_.machine().Status().state == RunState::kRunning;
+    server_->Emit("RESET", {{"guest", false}, {"reason", "host-qmp-system-reset"}});
+    machine_.Restart(!running);
+  });
 }
 
 void VmProcess::Quit(const std::string& why) {
@@ -103,19 +102,19 @@ void VmProcess::OnMachineEvent(const MachineEvent& event) {
   }
   if (exited == nullptr) return;
   if (restarts) {
-    loop_.Post([this] { Restart(); });
+    loop_.Post([this] { machine_.Restart(false); });
   } else {
     loop_.Quit();
   }
 }
 
 ExitStatus VmProcess::Run() {
-  console_->Start({[this](std::span<const std::byte> typed) { return machine_->ConsoleInput(typed); },
+  console_->Start({[this](std::span<const std::byte> typed) { return machine_.machine().ConsoleInput(typed); },
                    [this] { Quit("Ctrl-A x ended it"); }});
-  machine_->Start();
+  machine_.machine().Start();
   loop_.Run();
-  machine_->Stop();
-  ExitStatus status = machine_->WaitForExit();
+  machine_.machine().Stop();
+  ExitStatus status = machine_.machine().WaitForExit();
   if (status.kind == ExitKind::kKilled && !quit_reason_.empty()) status.sentence = quit_reason_;
   server_->DeliverEvents();
   console_->Finish();

@@ -15,6 +15,7 @@
 #include "vmm/cli/run_options.h"
 #include "vmm/control/event_loop.h"
 #include "vmm/control/machine_control.h"
+#include "vmm/control/machine_host.h"
 #include "vmm/control/qmp_server.h"
 #include "vmm/control/vm_lease.h"
 #include "vmm/machine/machine.h"
@@ -35,9 +36,9 @@ class VmProcess {
   ExitStatus Run();
 
  private:
-  std::unique_ptr<Machine> MakeMachine(bool paused);
-  // The guest rebooted: ends the machine and starts one like it.
-  void Restart();
+  MachineConfig Config();
+  // Once the monitor's command is answered.
+  void Reset();
   // Ends the loop, once; `why` is the sentence if nothing else ended the VM.
   void Quit(const std::string& why);
   void OnMachineEvent(const MachineEvent& event) EXCLUDES(relay_mutex_);
@@ -47,7 +48,7 @@ class VmProcess {
   EventLoop loop_;
   Signals signals_;
   std::unique_ptr<Console> console_;
-  std::unique_ptr<Machine> machine_;
+  MachineHost machine_;
   MachineControl control_;
 
   // Sends machine events to the monitor while there is one.

@@ -6,9 +6,9 @@
 
 namespace faultline {
 
-MachineControl::MachineControl(Machine& machine, Surroundings surroundings, std::function<void()> quit)
-    : machine_(&machine), surroundings_(std::move(surroundings)), quit_(std::move(quit)) {}
+MachineControl::MachineControl(MachineHost& host, Surroundings surroundings, Program program)
+    : host_(host), surroundings_(std::move(surroundings)), program_(std::move(program)) {}
 
-void MachineControl::MergeFaultLatency(LatencyHistogram& into) const { machine_->memory().MergeLatency(into); }
+void MachineControl::MergeFaultLatency(LatencyHistogram& into) const { host_.machine().memory().MergeLatency(into); }
 
 }  // namespace faultline

@@ -1,43 +1,50 @@
 // VmControl over a real Machine.
 //
-// Owned by the program; used on the control thread, as VmControl is. The machine outlives it, or its use.
+// Owned by the program; used on the control thread, as VmControl is.
 #pragma once
 
 #include <functional>
 #include <vector>
 
+#include "vmm/control/machine_host.h"
 #include "vmm/control/vm_control.h"
 
 namespace faultline {
 
 class MachineControl final : public VmControl {
  public:
-  // `quit` makes the program end; it is called on the control thread and must not wait for it.
-  MachineControl(Machine& machine, Surroundings surroundings, std::function<void()> quit);
+  // What only the program can do; called on the control thread.
+  struct Program {
+    std::function<void()> quit;   // makes the program end and does not wait for it
+    std::function<void()> reset;  // see VmControl::Reset
+  };
+  // `host` outlives this.
+  MachineControl(MachineHost& host, Surroundings surroundings, Program program);
 
-  const MachineConfig& config() const override { return machine_->config(); }
+  const MachineConfig& config() const override { return machine().config(); }
   const Surroundings& surroundings() const override { return surroundings_; }
-  MachineStatus Status() const override { return machine_->Status(); }
-  std::vector<MemoryDeviceInfo> MemoryDevices() const override { return machine_->MemoryDevices(); }
+  MachineStatus Status() const override { return machine().Status(); }
+  std::vector<MemoryDeviceInfo> MemoryDevices() const override { return machine().MemoryDevices(); }
   void MergeFaultLatency(LatencyHistogram& into) const override;
-  void Pause() override { machine_->Pause(); }
-  void Resume() override { machine_->Resume(); }
-  void RequestShutdown() override { machine_->RequestShutdown(); }
-  void Quit() override { quit_(); }
+  void Pause() override { machine().Pause(); }
+  void Resume() override { machine().Resume(); }
+  void RequestShutdown() override { machine().RequestShutdown(); }
+  void Reset() override { program_.reset(); }
+  void Quit() override { program_.quit(); }
 
-  // The machine that takes the place of one that was restarted.
-  void SetMachine(Machine& machine) { machine_ = &machine; }
-
-  MemoryDeviceInfo PlugMemory(const PlugRequest& request) override { return machine_->PlugMemory(request); }
-  void UnplugMemory(const UnplugRequest& request) override { machine_->UnplugMemory(request); }
-  std::vector<VirtioMemInfo> VirtioMemDevices() const override { return machine_->VirtioMemDevices(); }
-  void ResizeVirtioMem(const std::string& id, Bytes requested) override { machine_->ResizeVirtioMem(id, requested); }
-  Balloon* balloon() override { return machine_->balloon(); }
+  MemoryDeviceInfo PlugMemory(const PlugRequest& request) override { return machine().PlugMemory(request); }
+  void UnplugMemory(const UnplugRequest& request) override { machine().UnplugMemory(request); }
+  std::vector<VirtioMemInfo> VirtioMemDevices() const override { return machine().VirtioMemDevices(); }
+  void ResizeVirtioMem(const std::string& id, Bytes requested) override { machine().ResizeVirtioMem(id, requested); }
+  Balloon* balloon() override { return machine().balloon(); }
 
  private:
-  Machine* machine_;
+  Machine& machine() { return host_.machine(); }
+  const Machine& machine() const { return host_.machine(); }
+
+  MachineHost& host_;
   const Surroundings surroundings_;
-  const std::function<void()> quit_;
+  const Program program_;
 };
 
 }  // namespace faultline

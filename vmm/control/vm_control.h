@@ -10,6 +10,7 @@
 
 #include "devices/virtio/balloon.h"
 #include "guestmem/latency_histogram.h"
+#include "vmm/control/inventory.h"
 #include "vmm/control/memory_backends.h"
 #include "vmm/machine/machine.h"
 
@@ -21,6 +22,7 @@ class VmControl {
   struct Surroundings {
     std::string console;  // "stdio", "pty:/dev/pts/3", "unix:/path"
     std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+    Inventory inventory;
   };
 
   virtual ~VmControl() = default;
@@ -34,6 +36,8 @@ class VmControl {
   virtual void Pause() = 0;
   virtual void Resume() = 0;
   virtual void RequestShutdown() = 0;
+  // The machine starts anew: running if it ran, otherwise paused; what is plugged stays plugged.
+  virtual void Reset() = 0;
   // Ends machine and program, after the reply to whoever asked is on its way.
   virtual void Quit() = 0;
 

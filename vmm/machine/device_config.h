@@ -9,16 +9,22 @@
 
 namespace faultline {
 
+struct DiskConfig : BlockConfig {
+  std::optional<unsigned> pci_slot;  // here and below; none: the first free one
+};
+
 struct NetCardConfig {
   std::optional<std::string> tap;  // the name of a tap interface; none: user networking as `user` says
   SlirpConfig user;
   std::optional<MacAddress> mac;  // none: 52:54:00:12:34:56, and the last byte one more for each further card
+  std::optional<unsigned> pci_slot;
 };
 
 struct DeviceConfig {
-  std::vector<BlockConfig> disks;
+  std::vector<DiskConfig> disks;
   std::vector<NetCardConfig> net_cards;
   bool rng = false;
+  std::optional<unsigned> rng_slot;
   bool console = false;     // a virtio console, which then gets what the user types
   bool debug_exit = false;  // port 0xf4, see DebugExit
 

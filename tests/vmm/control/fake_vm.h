@@ -39,6 +39,7 @@ class FakeVm final : public VmControl {
   void Pause() override { state = RunState::kPaused; }
   void Resume() override { state = RunState::kRunning; }
   void RequestShutdown() override { ++shutdowns; }
+  void Reset() override { ++resets; }
   void Quit() override { ++quits; }
 
   MemoryDeviceInfo PlugMemory(const PlugRequest& request) override {
@@ -75,6 +76,7 @@ class FakeVm final : public VmControl {
   RunState state = RunState::kRunning;
   std::optional<PauseReason> pause_reason;
   int shutdowns = 0;
+  int resets = 0;
   int quits = 0;
   std::vector<MemoryDeviceInfo> devices;
   std::vector<PlugRequest> plugs;

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "guestmem/host.h"
 #include "vmm/control/event_loop.h"
 
 namespace faultline {
@@ -43,5 +44,9 @@ class Console {
 std::unique_ptr<Console> MakeStdioConsole(EventLoop& loop, std::string vm_name);
 std::unique_ptr<Console> MakePtyConsole(EventLoop& loop);
 std::unique_ptr<Console> MakeSocketConsole(EventLoop& loop, std::string path);
+// On a socket that listens already; `path` is what it is called, and stays when the console goes.
+std::unique_ptr<Console> MakeSocketConsole(EventLoop& loop, FileDescriptor listener, std::string path);
+std::unique_ptr<Console> MakeFileConsole(const std::string& path, bool append);
+std::unique_ptr<Console> MakeFileConsole(FileDescriptor file, std::string path);
 
 }  // namespace faultline

@@ -34,36 +34,42 @@ void ClearStale(const std::string& path, const sockaddr_un& address) {
   if (errno == ECONNREFUSED) unlink(path.c_str());
 }
 
+FileDescriptor ListenAt(const std::string& path) {
+  FileDescriptor listener = NewSocket();
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) {
+    throw UsageError("--console: the path " + path + " is longer than the " +
+                     std::to_string(sizeof address.sun_path - 1) + " bytes a socket may have");
+  }
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  ClearStale(path, address);
+  const mode_t mask = umask(0177);
+  const int bound = bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  const int error = errno;
+  umask(mask);
+  if (bound != 0 || listen(listener.get(), 4) != 0) {
+    const std::string why = ErrnoText(bound != 0 ? error : errno);
+    if (bound == 0) unlink(path.c_str());
+    throw Error("--console: a socket cannot be made at " + path + " (" + why + ")");
+  }
+  return listener;
+}
+
 class SocketConsole final : public Console {
  public:
-  SocketConsole(EventLoop& loop, std::string path)
+  // `owned`: the socket's file goes with the console.
+  SocketConsole(EventLoop& loop, FileDescriptor listener, std::string path, bool owned)
       : loop_(loop),
         path_(std::move(path)),
-        listener_(NewSocket()),
-        writer_(loop, QueuedWriter::WhenFull::kForgetOldest) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path_.size() >= sizeof address.sun_path) {
-      throw UsageError("--console: the path " + path_ + " is longer than the " +
-                       std::to_string(sizeof address.sun_path - 1) + " bytes a socket may have");
-    }
-    path_.copy(address.sun_path, sizeof address.sun_path - 1);
-    ClearStale(path_, address);
-    const mode_t mask = umask(0177);
-    const int bound = bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-    const int error = errno;
-    umask(mask);
-    if (bound != 0 || listen(listener_.get(), 4) != 0) {
-      throw Error("--console: a socket cannot be made at " + path_ + " (" + ErrnoText(bound != 0 ? error : errno) +
-                  ")");
-    }
-    bound_ = true;
-  }
+        listener_(std::move(listener)),
+        writer_(loop, QueuedWriter::WhenFull::kForgetOldest),
+        owned_(owned) {}
 
   ~SocketConsole() override {
     HangUp();
     if (std::exchange(started_, false)) loop_.Remove(listener_.get());
-    if (bound_) unlink(path_.c_str());
+    if (owned_) unlink(path_.c_str());
   }
 
   std::string description() const override { return "socket:" + path_; }
@@ -133,15 +139,20 @@ class SocketConsole final : public Console {
   FileDescriptor output_;  // the same connection, watched for room only
   QueuedWriter writer_;
   std::optional<InputFeed> feed_;
+  const bool owned_;
   bool reading_ = false;
-  bool bound_ = false;
   bool started_ = false;
 };
 
 }  // namespace
 
 std::unique_ptr<Console> MakeSocketConsole(EventLoop& loop, std::string path) {
-  return std::make_unique<SocketConsole>(loop, std::move(path));
+  FileDescriptor listener = ListenAt(path);
+  return std::make_unique<SocketConsole>(loop, std::move(listener), std::move(path), true);
+}
+
+std::unique_ptr<Console> MakeSocketConsole(EventLoop& loop, FileDescriptor listener, std::string path) {
+  return std::make_unique<SocketConsole>(loop, std::move(listener), std::move(path), false);
 }
 
 }  // namespace faultline

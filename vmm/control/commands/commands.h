@@ -20,7 +20,6 @@ nlohmann::json QueryCpusFast(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json Stop(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json Cont(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json SystemPowerdown(const nlohmann::json& arguments, VmControl& vm);
-// Always an error: a machine runs once.
 nlohmann::json SystemReset(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json Quit(const nlohmann::json& arguments, VmControl& vm);
 
@@ -36,10 +35,29 @@ nlohmann::json QueryMemorySizeSummary(const nlohmann::json& arguments, VmControl
 
 nlohmann::json BalloonTo(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryBalloon(const nlohmann::json& arguments, VmControl& vm);
-// Of the balloon: guest-stats, guest-stats-polling-interval. Of a virtio-mem device: requested-size, and for
-// qom-get also size, block-size, memaddr. `path` is the device's id, or /machine/peripheral/ID.
+// Of any device: type, realized. Of the balloon: guest-stats, guest-stats-polling-interval. Of a virtio-mem device:
+// requested-size, and for qom-get also size, block-size, memaddr. `path` is the device's id, or /machine/peripheral/ID.
 nlohmann::json QomGet(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QomSet(const nlohmann::json& arguments, VmControl& vm);
+
+// What a management tool asks before it starts anything.
+nlohmann::json DeviceListProperties(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QomListProperties(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QomListTypes(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryCommandLineOptions(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryCpuDefinitions(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryCpuModelExpansion(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryMachines(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryQmpSchema(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryTarget(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryMigrateCapabilities(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json MigrateSetCapabilities(const nlohmann::json& arguments, VmControl& vm);
+
+nlohmann::json QomList(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryBlock(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryChardev(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryJobs(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryNamedBlockNodes(const nlohmann::json& arguments, VmControl& vm);
 
 // All there is to know about the VM, in one object.
 nlohmann::json FaultlineInfo(const nlohmann::json& arguments, VmControl& vm);

@@ -1,4 +1,4 @@
-// balloon, query-balloon, qom-get, qom-set, x-faultline-memory-resize, x-faultline-balloon-trim: virtio-mem and the
+// balloon, query-balloon, qom-set, x-faultline-memory-resize, x-faultline-balloon-trim: virtio-mem and the
 // balloon.
 #include "vmm/control/commands/elastic.h"
 
@@ -131,11 +131,7 @@ json QueryBalloon(const json& arguments, VmControl& vm) {
   return {{"actual", (base - std::min(RequireBalloon(vm).state().held, base)).value}};
 }
 
-json QomGet(const json& arguments, VmControl& vm) {
-  Arguments args(arguments);
-  const std::string path = args.String("path");
-  const std::string property = args.String("property");
-  args.Finish();
+json ElasticProperty(const std::string& path, const std::string& property, VmControl& vm) {
   if (vm.balloon() != nullptr && DeviceOfPath(path) == kBalloonId) {
     const Balloon& balloon = *vm.balloon();
     if (property == "guest-stats") return GuestStatistics(balloon);

@@ -3,7 +3,6 @@
 
 #include "vmm/control/arguments.h"
 #include "vmm/control/commands/commands.h"
-#include "vmm/control/qmp_error.h"
 #include "vmm/control/vm_control.h"
 
 namespace faultline {
@@ -50,9 +49,10 @@ json SystemPowerdown(const json& arguments, VmControl& vm) {
   return json::object();
 }
 
-json SystemReset(const json& arguments, VmControl& /*vm*/) {
+json SystemReset(const json& arguments, VmControl& vm) {
   Arguments(arguments).Finish();
-  throw QmpError("This machine cannot be reset: end it with 'quit' and run it anew");
+  vm.Reset();
+  return json::object();
 }
 
 json Quit(const json& arguments, VmControl& vm) {
