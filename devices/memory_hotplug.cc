@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "guestmem/error.h"
 
@@ -21,6 +22,7 @@ constexpr uint8_t kEnabled = 0x01;
 constexpr uint8_t kInsertEvent = 0x02;
 constexpr uint8_t kRemoveEvent = 0x04;
 constexpr uint8_t kEject = 0x08;
+constexpr uint8_t kEjected = 0x10;
 
 unsigned CheckedSlotCount(unsigned slots) {
   if (slots > MemoryHotplug::kMaxSlots) {
@@ -139,6 +141,7 @@ void MemoryHotplug::Read(Bytes offset, std::span<std::byte> out) {
     const MutexLock lock(mutex_);
     if (selector_ < slot_count_) {
       const SlotState& state = slots_[selector_].state;
+      const bool ejected = slots_[selector_].ejected;
       const std::span<std::byte> bytes(registers);
       StoreLittleEndian(state.range.start.value, bytes.subspan(kReadAddress, 8));
       StoreLittleEndian(state.range.size.value, bytes.subspan(kReadSize, 8));
@@ -147,6 +150,7 @@ void MemoryHotplug::Read(Bytes offset, std::span<std::byte> out) {
       if (state.occupied) status |= kEnabled;
       if (state.insert_event) status |= kInsertEvent;
       if (state.remove_event) status |= kRemoveEvent;
+      if (ejected) status |= kEjected;
       registers[kStatusControl] = std::byte{status};
     }
   }
@@ -195,6 +199,7 @@ void MemoryHotplug::WriteOstStatus(uint32_t status) {
 
 void MemoryHotplug::WriteControl(uint8_t control) {
   unsigned slot = 0;
+  bool seen = false;
   {
     const MutexLock lock(mutex_);
     if (selector_ >= slot_count_) return;
@@ -206,13 +211,18 @@ void MemoryHotplug::WriteControl(uint8_t control) {
       return;
     }
     if ((control & kRemoveEvent) != 0) {
-      s.state.remove_event = false;
-      return;
+      if (!std::exchange(s.state.remove_event, false)) return;
+      seen = true;
+    } else {
+      if ((control & kEject) == 0 || !s.state.occupied) return;
+      s.ejected = true;
     }
-    if ((control & kEject) == 0 || !s.state.occupied) return;
-    s.ejected = true;
   }
-  listener_.OnEject(slot);
+  if (seen) {
+    listener_.OnRequestSeen(slot);
+  } else {
+    listener_.OnEject(slot);
+  }
 }
 
 }  // namespace faultline

@@ -1,7 +1,7 @@
 // The registers through which a guest learns of memory that comes and must go: the layout of QEMU's
 // "memory hot-plug interface" (QEMU docs/specs/acpi_mem_hotplug), which a guest drives directly or
-// through AML. Slots, insert and remove events, eject, and the status a guest reports back (ACPI 6.5
-// §6.3.5, _OST).
+// through AML, and one bit more in the status: 0x10, ejected and not taken away yet. Slots, insert and remove events,
+// eject, and the status a guest reports back (ACPI 6.5 §6.3.5, _OST).
 //
 // Owned by the machine, which stays the one that plugs and unplugs memory: this only carries the
 // conversation. One leaf lock guards the slots; all members are thread-safe and none blocks. Callbacks
@@ -27,6 +27,8 @@ class MemoryHotplugListener {
   // The guest has let go of the memory in an occupied slot and wants it taken away; also without having
   // been asked, and also late, after CancelEject.
   virtual void OnEject(unsigned slot) = 0;
+  // The guest acknowledged a request to eject the slot.
+  virtual void OnRequestSeen(unsigned slot) = 0;
   // The guest reported on an event: `event` and `status` as in ACPI 6.5 tables 6.15 to 6.18.
   virtual void OnOst(unsigned slot, uint32_t event, uint32_t status) = 0;
   // An event was raised for the guest: make it look (an interrupt, or waking an idle port).

@@ -24,6 +24,7 @@ namespace {
 
 class IgnoringListener final : public MemoryHotplugListener {
  public:
+  void OnRequestSeen(unsigned /*slot*/) override {}
   void OnEject(unsigned slot) override { worst_slot = std::max(worst_slot, slot); }
   void OnOst(unsigned slot, uint32_t /*event*/, uint32_t /*status*/) override {
     worst_slot = std::max(worst_slot, slot);

@@ -14,6 +14,7 @@ using testing::StrictMock;
 class MockListener : public MemoryHotplugListener {
  public:
   MOCK_METHOD(void, OnEject, (unsigned slot), (override));
+  MOCK_METHOD(void, OnRequestSeen, (unsigned slot), (override));
   MOCK_METHOD(void, OnOst, (unsigned slot, uint32_t event, uint32_t status), (override));
   MOCK_METHOD(void, OnEventRaised, (), (override));
 };
@@ -64,15 +65,17 @@ TEST_F(MemoryHotplugTest, AnEjectRequestRaisesTheRemoveEventUntilItIsAcknowledge
   EXPECT_CALL(listener_, OnEventRaised());
   EXPECT_TRUE(hotplug_.RequestEject(1));
   EXPECT_EQ(Status(), 0x05U);
+  EXPECT_CALL(listener_, OnRequestSeen(1)).Times(1);
   Control(0x04);
   EXPECT_EQ(Status(), 0x01U);
+  Control(0x04);  // nothing stands there any more
 }
 
 TEST_F(MemoryHotplugTest, TheEjectBitReachesTheListenerAndLeavesTheSlotToIt) {
   InsertQuietly(1);
   EXPECT_CALL(listener_, OnEject(1));
   Control(0x08);
-  EXPECT_EQ(Status(), 0x01U) << "still there until the machine took it away";
+  EXPECT_EQ(Status(), 0x11U) << "ejected, and still there until the machine took it away";
 }
 
 TEST_F(MemoryHotplugTest, EjectingAnEmptySlotDoesNothing) {

@@ -21,6 +21,8 @@ const std::vector<Words>& Commands() {
                                             {"memory", "plug"},
                                             {"memory", "unplug"},
                                             {"memory", "list"},
+                                            {"memory", "operations"},
+                                            {"memory", "cancel"},
                                             {"pause"},
                                             {"resume"},
                                             {"shutdown"},
@@ -74,7 +76,7 @@ TEST(Help, ListsEveryCommand) {
   }
   // And no command that these tests do not know.
   EXPECT_EQ(Matches(program, "\n  ([a-z]+)  ").size(), 11U);
-  EXPECT_EQ(Matches(memory, "\n  ([a-z]+)  ").size(), 6U);
+  EXPECT_EQ(Matches(memory, "\n  ([a-z]+)  ").size(), 8U);
 }
 
 TEST(Help, TeachesByExampleAndFitsATerminal) {
@@ -127,7 +129,7 @@ TEST(Completion, OffersTheOptionsOfEveryCommandAndNoOthers) {
 TEST(Completion, OffersEveryCommand) {
   const std::string script = ReadFile("vmm/cli/completions/faultline.bash");
   for (const Words& command : Commands()) EXPECT_THAT(script, testing::ContainsRegex("words=.*" + command.front()));
-  EXPECT_THAT(script, testing::HasSubstr("plug unplug resize balloon trim list"));
+  EXPECT_THAT(script, testing::HasSubstr("plug unplug resize balloon trim list operations cancel"));
 }
 
 }  // namespace

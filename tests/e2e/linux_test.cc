@@ -5,13 +5,13 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "guestmem/types.h"
 #include "tests/e2e/greeting_host.h"
+#include "tests/e2e/linux_guest.h"
 #include "tests/e2e/program.h"
 
 namespace faultline::e2e {
@@ -21,27 +21,9 @@ using nlohmann::json;
 using testing::HasSubstr;
 
 constexpr size_t kMib = 1 << 20;
-// Interpreted, a guest may be silent for minutes: touching 64 MiB takes two.
-constexpr std::chrono::minutes kSilence{10};
-constexpr std::string_view kInitRuns = "faultline init: running on Linux";
-
 // The patterns of tests/guest/commands.h.
 char HostByte(size_t i) { return static_cast<char>(i * 7 + i / 256); }
 char GuestByte(size_t i) { return static_cast<char>(i * 11 + i / 256 + 1); }
-
-// What a script of the project prints last: a path.
-std::string PathFrom(const std::string& script) {
-  const std::string command = std::string(FAULTLINE_SOURCE_DIR) + "/scripts/" + script;
-  FILE* output = popen(command.c_str(), "r");
-  EXPECT_NE(output, nullptr) << command;
-  char line[4096] = "";
-  while (output != nullptr && fgets(line, sizeof(line), output) != nullptr) {
-  }
-  EXPECT_EQ(pclose(output), 0) << command;
-  std::string path = line;
-  while (!path.empty() && path.back() == '\n') path.pop_back();
-  return path;
-}
 
 class LinuxGuest : public testing::Test {
  protected:

@@ -14,6 +14,7 @@ namespace faultline::e2e {
 namespace {
 
 using nlohmann::json;
+using testing::ContainsRegex;
 using testing::HasSubstr;
 
 class MemoryOfAVm : public testing::Test {
@@ -134,6 +135,29 @@ TEST_F(MemoryOfAVm, AskedOfAGuestThatCannotAnswerTimesOutAndStays) {
   EXPECT_THAT(late.err, HasSubstr("within 100 ms"));
   ASSERT_EQ(place_.Run({"resume", "m"}).status, 0);
   EXPECT_EQ(place_.Json({"memory", "list", "m"}).size(), 1U);
+  EXPECT_EQ(Memory("unplug", {"dimm0"}).status, 0);
+}
+
+TEST_F(MemoryOfAVm, StaysWhenTheRequestForItIsWithdrawnByCommandOrByCtrlC) {
+  Start();
+  Plug("64M");
+  ASSERT_EQ(place_.Run({"pause", "m"}).status, 0);
+  EXPECT_EQ(Memory("unplug", {"dimm0", "--detach"}).out, "Unplugging dimm0 is operation 1\n");
+  EXPECT_THAT(Memory("operations", {}).out, ContainsRegex("1 +dimm0 +64 MiB +(queued|asked) "));
+  EXPECT_EQ(Memory("cancel", {"1"}).out, "Withdrew operation 1\n");
+  {
+    Terminal unplug(place_, {"memory", "unplug", "m", "dimm0", "--timeout", "60s"});
+    unplug.ReadUntil("Waiting for the guest");
+    unplug.Type("\x03");
+    EXPECT_EQ(unplug.Wait(), 1);
+    EXPECT_THAT(unplug.rest(), HasSubstr("was withdrawn"));
+  }
+  const json operations = place_.Json({"memory", "operations", "m"});
+  ASSERT_EQ(operations.size(), 2U);
+  for (const json& o : operations) EXPECT_EQ(o.at("result").at("outcome"), "withdrawn") << o;
+  EXPECT_EQ(Memory("cancel", {"2"}).status, 2) << "it has ended";
+  EXPECT_EQ(Memory("cancel", {"3"}).status, 2);
+  ASSERT_EQ(place_.Run({"resume", "m"}).status, 0);
   EXPECT_EQ(Memory("unplug", {"dimm0"}).status, 0);
 }
 

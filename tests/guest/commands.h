@@ -3,6 +3,8 @@
 // Each returns whether it worked, having printed one line that a test waits for: the one given here, or
 // "NAME: FAILED to ..., error N". Init itself prints "faultline init: running on Linux RELEASE, CPUs LIST, memory N kB"
 // first, and "faultline init: done" or "faultline init: done, with failures" after the last command.
+// "shell": reads commands from the console, one a line, until the line "exit"; each gets a line
+// "shell: done" or "shell: FAILED" after its own, and "shell: ready" asks for each.
 // Further commands: "sleep=MILLISECONDS", "stay" (for ever), "poweroff", "reboot", "panic"; none prints anything.
 #pragma once
 
@@ -33,5 +35,19 @@ bool TestConsole();
 bool TestVirtioConsole();
 // "touch=MEBIBYTES": writes that much memory and reads it back. "touch: ok, 64 MiB"
 bool TestMemory(unsigned mebibytes);
+
+// "memory": "memory: MemTotal 500000 kB, MemFree 400000 kB"
+bool ShowMemory();
+// "keep=MEBIBYTES": the same as "touch", but the memory stays filled; one at a time. "keep: ok, 64 MiB"
+bool KeepMemory(unsigned mebibytes);
+// "check": reads what "keep" wrote, and lets go of it. "check: ok, 64 MiB"
+bool CheckKeptMemory();
+// "pin=NODE": makes the kernel use unmovable memory of that NUMA node, until "unpin".
+// "pin: ok, 16 pages"; "unpin" wants to find in them what was written: "unpin: ok"
+bool PinMemory(unsigned node);
+bool UnpinMemory();
+// "online=WAY": what becomes of memory that is plugged later: "online_movable", "online_kernel", "offline".
+// "online: ok"
+bool SetOnlining(const char* way);
 
 }  // namespace guest

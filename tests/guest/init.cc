@@ -23,30 +23,6 @@ void Mount(const char* type, const char* at) {
   SystemCall(nr::kMount, Word(type), Word(at), Word(type), 0, 0);
 }
 
-// The first line that starts with `key` in a file of /proc, without the key; empty when there is none.
-void FindLine(const char* path, const char* key, char* line, size_t size) {
-  line[0] = '\0';
-  const int fd = Open(path, kReadOnly);
-  if (fd < 0) return;
-  static char text[4096];
-  const int got = Read(fd, text, sizeof(text) - 1);
-  Close(fd);
-  if (got <= 0) return;
-  text[got] = '\0';
-  for (const char* at = text; *at != '\0';) {
-    if (StartsWith(at, key)) {
-      at += Length(key);
-      while (*at == ' ') ++at;
-      size_t used = 0;
-      while (*at != '\n' && *at != '\0' && used + 1 < size) line[used++] = *at++;
-      line[used] = '\0';
-      return;
-    }
-    while (*at != '\n' && *at != '\0') ++at;
-    if (*at == '\n') ++at;
-  }
-}
-
 void SayHello() {
   // struct new_utsname: six fields of 65 bytes.
   static char names[6][65];
@@ -65,6 +41,18 @@ void SayHello() {
   Print("\n");
 }
 
+bool RunCommand(const char* word);
+
+bool Shell() {
+  static char line[128];
+  for (;;) {
+    Print("shell: ready\n");
+    if (!ReadLine(0, line, sizeof(line))) return false;
+    if (Same(line, "exit")) return true;
+    Print(RunCommand(line) ? "shell: done\n" : "shell: FAILED\n");
+  }
+}
+
 // The value of a command "NAME=VALUE", or null when `word` is another command.
 const char* ValueOf(const char* word, const char* name) {
   if (!StartsWith(word, name) || word[Length(name)] != '=') return nullptr;
@@ -81,6 +69,13 @@ bool RunCommand(const char* word) {
   if (Same(word, "console")) return TestConsole();
   if (Same(word, "hvc")) return TestVirtioConsole();
   if (const char* size = ValueOf(word, "touch")) return TestMemory(ToNumber(size));
+  if (Same(word, "memory")) return ShowMemory();
+  if (const char* size = ValueOf(word, "keep")) return KeepMemory(ToNumber(size));
+  if (Same(word, "check")) return CheckKeptMemory();
+  if (const char* node = ValueOf(word, "pin")) return PinMemory(ToNumber(node));
+  if (Same(word, "unpin")) return UnpinMemory();
+  if (const char* way = ValueOf(word, "online")) return SetOnlining(way);
+  if (Same(word, "shell")) return Shell();
   if (const char* time = ValueOf(word, "sleep")) return Sleep(static_cast<int>(ToNumber(time))), true;
   if (Same(word, "stay")) {
     for (;;) SystemCall(nr::kPause);

@@ -7,19 +7,6 @@ namespace {
 
 constexpr int kInput = 0;
 
-// Reads up to the end of a line, which is dropped.
-bool ReadLine(int fd, char* line, size_t size) {
-  size_t used = 0;
-  while (used + 1 < size) {
-    char c;
-    if (Read(fd, &c, 1) != 1) return false;
-    if (c == '\n' || c == '\r') break;
-    line[used++] = c;
-  }
-  line[used] = '\0';
-  return true;
-}
-
 }  // namespace
 
 bool TestEntropy() {

@@ -76,10 +76,11 @@ int WriteAt(int fd, const void* data, size_t size, uint32_t offset) {
   return 0;
 }
 
-uint8_t* Allocate(size_t size) {
+uint8_t* Allocate(size_t size, bool populate) {
   constexpr long kReadAndWrite = 3;
-  constexpr long kPrivateAnonymous = 0x22;
-  const int at = SystemCall(nr::kMmap2, 0, static_cast<long>(size), kReadAndWrite, kPrivateAnonymous, -1, 0);
+  constexpr long kPrivateAnonymous = 0x22, kPopulate = 0x8000;
+  const int at = SystemCall(nr::kMmap2, 0, static_cast<long>(size), kReadAndWrite,
+                            kPrivateAnonymous | (populate ? kPopulate : 0), -1, 0);
   const auto address = static_cast<uint32_t>(at);
   return address > 0xfffff000 ? nullptr : reinterpret_cast<uint8_t*>(address);
 }
@@ -96,6 +97,41 @@ bool WaitReadable(int fd, int milliseconds) {
 void Sleep(int milliseconds) {
   const int32_t time[2] = {milliseconds / 1000, milliseconds % 1000 * 1000000};
   SystemCall(nr::kNanosleep, Word(time));
+}
+
+bool ReadLine(int fd, char* line, size_t size) {
+  size_t used = 0;
+  while (used + 1 < size) {
+    char c;
+    if (Read(fd, &c, 1) != 1) return false;
+    if (c == '\n' || c == '\r') break;
+    line[used++] = c;
+  }
+  line[used] = '\0';
+  return true;
+}
+
+void FindLine(const char* path, const char* key, char* line, size_t size) {
+  line[0] = '\0';
+  const int fd = Open(path, kReadOnly);
+  if (fd < 0) return;
+  static char text[4096];
+  const int got = Read(fd, text, sizeof(text) - 1);
+  Close(fd);
+  if (got <= 0) return;
+  text[got] = '\0';
+  for (const char* at = text; *at != '\0';) {
+    if (StartsWith(at, key)) {
+      at += Length(key);
+      while (*at == ' ') ++at;
+      size_t used = 0;
+      while (*at != '\n' && *at != '\0' && used + 1 < size) line[used++] = *at++;
+      line[used] = '\0';
+      return;
+    }
+    while (*at != '\n' && *at != '\0') ++at;
+    if (*at == '\n') ++at;
+  }
 }
 
 void Print(const char* text) {

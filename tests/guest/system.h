@@ -21,10 +21,10 @@ inline long Word(const void* p) { return reinterpret_cast<long>(p); }
 // Numbers of arch/x86/entry/syscalls/syscall_32.tbl.
 namespace nr {
 inline constexpr int kExit = 1, kRead = 3, kWrite = 4, kOpen = 5, kClose = 6, kMount = 21, kSync = 36, kMkdir = 39,
-                     kIoctl = 54, kDup2 = 63, kReboot = 88, kMunmap = 91, kFsync = 118, kUname = 122, kPoll = 168,
-                     kNanosleep = 162, kPread64 = 180, kPwrite64 = 181, kPause = 29, kMmap2 = 192, kSocket = 359,
-                     kBind = 361, kConnect = 362, kListen = 363, kAccept4 = 364, kSetsockopt = 366, kSendto = 369,
-                     kRecvfrom = 371;
+                     kPipe = 42, kIoctl = 54, kDup2 = 63, kReboot = 88, kMunmap = 91, kFsync = 118, kUname = 122,
+                     kPoll = 168, kNanosleep = 162, kPread64 = 180, kPwrite64 = 181, kPause = 29, kMmap2 = 192,
+                     kSetMempolicy = 276, kSocket = 359, kBind = 361, kConnect = 362, kListen = 363, kAccept4 = 364,
+                     kSetsockopt = 366, kSendto = 369, kRecvfrom = 371;
 }  // namespace nr
 
 inline constexpr int kReadOnly = 0, kReadWrite = 2, kDirect = 040000;
@@ -36,11 +36,15 @@ void Close(int fd);
 // All of it, at an offset, or an error.
 int ReadAt(int fd, void* out, size_t size, uint32_t offset);
 int WriteAt(int fd, const void* data, size_t size, uint32_t offset);
-// Anonymous memory; null when there is none.
-uint8_t* Allocate(size_t size);
+// Anonymous memory; null when there is none. `populate`: all of it is there at once, which costs a fault less a page.
+uint8_t* Allocate(size_t size, bool populate = false);
 // True when there is something to read within `milliseconds`.
 bool WaitReadable(int fd, int milliseconds);
 void Sleep(int milliseconds);
+// Reads up to the end of a line, which is dropped; false at the end of the input.
+bool ReadLine(int fd, char* line, size_t size);
+// The first line that starts with `key` in a file of /proc, without the key; empty when there is none.
+void FindLine(const char* path, const char* key, char* line, size_t size);
 
 // Text goes to standard output, which is the kernel's console.
 void Print(const char* text);

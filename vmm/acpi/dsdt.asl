@@ -2,6 +2,9 @@
 // it. Numbers that C++ knows too are named there: devices/acpi_power.h, vmm/machine/pc_layout.h.
 DefinitionBlock ("dsdt.aml", "DSDT", 2, "FAULTL", "FAULTLIN", 1)
 {
+    // Of the table of memory slots, when there is one.
+    External (\_SB.MHPC.SCAN, MethodObj)
+
     // Soft off: written to the sleep control register of the FADT.
     Name (\_S5, Package () { 5, 0, 0, 0 })
 
@@ -27,6 +30,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "FAULTL", "FAULTLIN", 1)
             {
                 Local0 = EVTS
                 If (Local0 & 1) { Notify (PWRB, 0x80) }
+                If ((Local0 & 2) && CondRefOf (\_SB.MHPC.SCAN)) { \_SB.MHPC.SCAN () }
             }
         }
 

@@ -72,10 +72,10 @@ std::vector<std::byte> Srat(const AcpiConfig& config) {
       table.Append(0, 8);
     }
   }
-  const auto memory = [&table](GpaRange range, uint32_t flags) {
+  const auto memory = [&table](GpaRange range, uint32_t node, uint32_t flags) {
     table.Append(1, 1);
     table.Append(40, 1);
-    table.Append(0, 4);
+    table.Append(node, 4);
     table.Append(0, 2);
     table.Append(range.start);
     table.Append(range.size);
@@ -84,8 +84,11 @@ std::vector<std::byte> Srat(const AcpiConfig& config) {
     table.Append(0, 8);
   };
   constexpr uint32_t kHotPluggable = 2;
-  for (const GpaRange& range : config.ram) memory(range, kEnabled);
-  if (config.hotplug_window.size.value != 0) memory(config.hotplug_window, kEnabled | kHotPluggable);
+  for (const GpaRange& range : config.ram) memory(range, 0, kEnabled);
+  for (uint32_t node = 0; node < config.hotplug_windows.size(); ++node) {
+    const GpaRange window = config.hotplug_windows[node];
+    if (window.size.value != 0) memory(window, node, kEnabled | kHotPluggable);
+  }
   return table.Finish();
 }
 
@@ -182,6 +185,7 @@ std::vector<std::byte> BuildAcpiTables(const AcpiConfig& config) {
   block.Add(Rsdp(Gpa(0)));  // its place; the address it holds is known at the end
   TableBuilder xsdt("XSDT", 1);
   xsdt.Append(block.Add(Fadt(block.Add(CompiledDsdt()))));
+  if (config.memory_slots != 0) xsdt.Append(block.Add(CompiledMemorySlots(config.memory_slots)));
   xsdt.Append(block.Add(Madt(config)));
   xsdt.Append(block.Add(Srat(config)));
   if (config.ecam.size.value != 0) xsdt.Append(block.Add(Mcfg(config)));

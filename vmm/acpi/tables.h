@@ -17,7 +17,9 @@ struct AcpiConfig {
   unsigned cpus = 1;          // local APIC ids 0 to cpus - 1
   bool legacy_pics = false;   // MADT: there are 8259s too
   std::vector<GpaRange> ram;  // SRAT: memory the guest starts with
-  GpaRange hotplug_window;    // SRAT: memory that may come; size 0: none
+  // SRAT: memory that may come, a part for each NUMA node from 0 on; one alone of size 0: none.
+  std::vector<GpaRange> hotplug_windows;
+  unsigned memory_slots = 0;  // SSDT: how many memory devices may come; 0: none
   GpaRange ecam;              // MCFG: PCI configuration space from bus 0 on; size 0: no PCI
 };
 
@@ -27,5 +29,7 @@ std::vector<std::byte> BuildAcpiTables(const AcpiConfig& config);
 
 // The compiled DSDT, as embedded.
 std::span<const std::byte> CompiledDsdt();
+// An SSDT with that many memory devices or a few more, the rest of which never come. Throws UsageError beyond 256.
+std::span<const std::byte> CompiledMemorySlots(unsigned slots);
 
 }  // namespace faultline

@@ -46,6 +46,9 @@ class MemoryList final : public Subcommand {
       }
       std::string state = d.at("unplugging").get<bool>() ? "unplugging" : "plugged";
       if (const auto pins = d.at("pins").get<unsigned>(); pins > 0) state += ", pinned";
+      if (const auto guest = d.find("guest"); guest != d.end() && !guest->at("accepted").get<bool>()) {
+        state += ", not taken by the guest: " + guest->at("text").get<std::string>();
+      }
       rows.push_back({d.at("id"), std::to_string(d.at("slot").get<unsigned>()), Hex(d.at("addr").get<uint64_t>()),
                       ReadableSize(Bytes(d.at("size").get<uint64_t>())),
                       ReadableSize(Bytes(d.at("present").get<uint64_t>())), d.at("backing"), state});

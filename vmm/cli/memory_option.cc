@@ -33,13 +33,15 @@ MemoryConfig ParseMemoryOption(std::string_view text) {
       memory.max = ParseAlignedSize("--memory max", value, kPlugGranule);
     } else if (key == "slots") {
       memory.slots = static_cast<unsigned>(ParseCount("--memory slots", value, 0, 256));
+    } else if (key == "nodes") {
+      memory.nodes = static_cast<unsigned>(ParseCount("--memory nodes", value, 1, 8));
     } else if (key == "backing") {
       memory.backing = ParseBackingSpec(value);
     } else if (key == "fault-around") {
       memory.fault_around = ParseFaultAround(value);
     } else {
       throw UsageError("--memory: '" + std::string(part.substr(0, 40)) +
-                       "' is unknown; after the size come max=SIZE, slots=N, backing=KIND, fault-around=SIZE");
+                       "' is unknown; after the size come max=SIZE, slots=N, nodes=N, backing=KIND, fault-around=SIZE");
     }
   }
   return memory;

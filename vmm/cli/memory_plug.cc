@@ -20,6 +20,7 @@ class MemoryPlug final : public Subcommand {
     options.Required("SIZE", &size_, "How much, a multiple of 2M: 128M, 1G");
     options.Option("--id", "ID", &id_, "Name of the new device; dimm0, dimm1, … by default");
     options.Option("--slot", "N", &slot_, "Which slot; the lowest free one by default");
+    options.Option("--node", "N", &node_, "NUMA node of a booted guest, as --memory nodes=N has them; 0 by default");
     options.Option("--address", "ADDR", &address_, "Guest-physical address; the first gap that fits by default");
     options.Option("--backing", "KIND", &backing_, "anonymous, memfd, hugetlb or file:PATH; as the VM's by default");
     options.Flag("--json", &json_, "Answer in JSON: sizes in bytes");
@@ -32,6 +33,7 @@ class MemoryPlug final : public Subcommand {
     json arguments{{"size", ParseAlignedSize("SIZE", size_, kPlugGranule).value}};
     if (id_) arguments["id"] = *id_;
     if (slot_) arguments["slot"] = ParseCount("--slot", *slot_, 0, 255);
+    if (node_) arguments["node"] = ParseCount("--node", *node_, 0, 7);
     if (address_) arguments["addr"] = ParseAddress("--address", *address_).value;
     if (backing_) arguments["backing"] = ToString(ParseBackingSpec(*backing_));
     if (id_ && id_->empty()) throw UsageError("--id: a device needs a name that is not empty");
@@ -49,7 +51,7 @@ class MemoryPlug final : public Subcommand {
  private:
   std::string vm_;
   std::string size_;
-  std::optional<std::string> id_, slot_, address_, backing_;
+  std::optional<std::string> id_, slot_, node_, address_, backing_;
   bool json_ = false;
 };
 

@@ -36,6 +36,7 @@ void RunOptionTexts::Describe(OptionList& options) {
       "Keys of --memory, each a multiple of 2M where it is a size:\n"
       "  max=SIZE           boot memory and everything plugged together\n"
       "  slots=N            how many devices can be plugged at a time, up to 256\n"
+      "  nodes=N            NUMA nodes, up to 8; those above 0 are for plugged memory (--node)\n"
       "  backing=KIND       anonymous (default), memfd, hugetlb or file:PATH\n"
       "  fault-around=SIZE  how much one fault brings in: auto (default), or 4K to 2M\n"
       "\n"

@@ -40,6 +40,8 @@ std::unique_ptr<Subcommand> MakeMemoryList();
 std::unique_ptr<Subcommand> MakeMemoryResize();
 std::unique_ptr<Subcommand> MakeMemoryBalloon();
 std::unique_ptr<Subcommand> MakeMemoryTrim();
+std::unique_ptr<Subcommand> MakeMemoryOperations();
+std::unique_ptr<Subcommand> MakeMemoryCancel();
 std::unique_ptr<Subcommand> MakePause();
 std::unique_ptr<Subcommand> MakeResume();
 std::unique_ptr<Subcommand> MakeShutdown();

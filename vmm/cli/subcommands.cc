@@ -15,6 +15,8 @@ std::span<const SubcommandEntry> Subcommands() {
       SubcommandEntry{"memory", "balloon", "Have the guest's balloon take memory, or give it back", MakeMemoryBalloon},
       SubcommandEntry{"memory", "trim", "Take the guest's free memory, once", MakeMemoryTrim},
       SubcommandEntry{"memory", "list", "Show the plugged memory of a VM", MakeMemoryList},
+      SubcommandEntry{"memory", "operations", "Show unplugs under way and their outcomes", MakeMemoryOperations},
+      SubcommandEntry{"memory", "cancel", "Withdraw an unplug that waits for the guest", MakeMemoryCancel},
       SubcommandEntry{"", "pause", "Stop the vCPUs of a VM", MakePause},
       SubcommandEntry{"", "resume", "Let a paused VM go on", MakeResume},
       SubcommandEntry{"", "shutdown", "Ask the guest to end", MakeShutdown},

@@ -33,7 +33,9 @@ class MachineControl final : public VmControl {
   void Quit() override { program_.quit(); }
 
   MemoryDeviceInfo PlugMemory(const PlugRequest& request) override { return machine().PlugMemory(request); }
-  void UnplugMemory(const UnplugRequest& request) override { machine().UnplugMemory(request); }
+  uint64_t UnplugMemory(const UnplugRequest& request) override { return machine().UnplugMemory(request); }
+  std::vector<UnplugOperationInfo> MemoryOperations() const override { return machine().MemoryOperations(); }
+  void CancelUnplug(uint64_t operation) override { machine().CancelUnplug(operation); }
   std::vector<VirtioMemInfo> VirtioMemDevices() const override { return machine().VirtioMemDevices(); }
   void ResizeVirtioMem(const std::string& id, Bytes requested) override { machine().ResizeVirtioMem(id, requested); }
   Balloon* balloon() override { return machine().balloon(); }

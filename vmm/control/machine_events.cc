@@ -64,19 +64,14 @@ class Translator {
       emit_("DEVICE_UNPLUG_GUEST_ERROR", DeviceAndPath(r.id));
       emit_("MEM_UNPLUG_ERROR", {{"device", r.id}, {"msg", r.reason}});
     }
-    json ours{
-        {"id", r.id}, {"slot", e.slot}, {"outcome", ToString(r.outcome)}, {"forced", r.forced}, {"reason", r.reason}};
-    if (r.ost_status) ours["ost-status"] = *r.ost_status;
-    if (r.outcome == UnplugOutcome::kDone) {
-      ours["discarded"] = r.report.discarded.value;
-      ours["tables"] = r.report.tables;
-      ours["ns"] = {{"revoke", r.report.revoke_ns},
-                    {"slot-delete", r.report.slot_delete_ns},
-                    {"scan", r.report.scan_ns},
-                    {"discard", r.report.discard_ns},
-                    {"total", r.report.total_ns}};
-    }
+    json ours = DescribeUnplug(r);
+    ours["slot"] = e.slot;
     emit_("X_FAULTLINE_MEMORY_UNPLUG", ours);
+  }
+
+  void operator()(const MemoryProgressEvent& e) const {
+    emit_("X_FAULTLINE_MEMORY_PROGRESS",
+          {{"operation", e.operation}, {"id", e.id}, {"slot", e.slot}, {"stage", ToString(e.stage)}});
   }
 
   void operator()(const OstEvent& e) const {
@@ -110,20 +105,27 @@ class Translator {
 
 }  // namespace
 
-std::string_view ToString(UnplugOutcome outcome) {
-  switch (outcome) {
-    case UnplugOutcome::kDone:
-      return "done";
-    case UnplugOutcome::kRefused:
-      return "refused";
-    case UnplugOutcome::kTimedOut:
-      return "timed-out";
-    case UnplugOutcome::kFailed:
-      return "failed";
-    case UnplugOutcome::kCancelled:
-      return "cancelled";
+json DescribeUnplug(const UnplugResult& r) {
+  json result{{"id", r.id},
+              {"operation", r.operation},
+              {"addr", r.gpa.start.value},
+              {"size", r.gpa.size.value},
+              {"outcome", ToString(r.outcome)},
+              {"stage", ToString(r.stage)},
+              {"forced", r.forced},
+              {"reason", r.reason},
+              {"guest-ns", r.guest_ns}};
+  if (r.ost_status) result["ost-status"] = *r.ost_status;
+  if (r.outcome == UnplugOutcome::kDone) {
+    result["discarded"] = r.report.discarded.value;
+    result["tables"] = r.report.tables;
+    result["ns"] = {{"revoke", r.report.revoke_ns},
+                    {"slot-delete", r.report.slot_delete_ns},
+                    {"scan", r.report.scan_ns},
+                    {"discard", r.report.discard_ns},
+                    {"total", r.report.total_ns}};
   }
-  return "unknown";
+  return result;
 }
 
 std::string_view ToString(ExitKind kind) {

@@ -42,8 +42,10 @@ class VmControl {
   virtual void Quit() = 0;
 
   virtual MemoryDeviceInfo PlugMemory(const PlugRequest& request) = 0;
-  // The outcome arrives as an event.
-  virtual void UnplugMemory(const UnplugRequest& request) = 0;
+  // The outcome arrives as an event. Returns the operation's number.
+  virtual uint64_t UnplugMemory(const UnplugRequest& request) = 0;
+  virtual std::vector<UnplugOperationInfo> MemoryOperations() const = 0;
+  virtual void CancelUnplug(uint64_t operation) = 0;
 
   virtual std::vector<VirtioMemInfo> VirtioMemDevices() const = 0;
   virtual void ResizeVirtioMem(const std::string& id, Bytes requested) = 0;

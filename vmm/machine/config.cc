@@ -12,6 +12,7 @@ namespace faultline {
 namespace {
 
 constexpr unsigned kMaxCpus = 256;
+constexpr unsigned kMaxNodes = 8;
 constexpr Bytes kLowMemoryEnd = 3_GiB;
 constexpr Gpa kHighMemoryStart{(4_GiB).value};
 constexpr Bytes kWindowAlignment = 1_GiB;
@@ -46,6 +47,13 @@ void ValidateMemory(const MemoryConfig& memory) {
   }
   if (memory.slots > 0 && max == memory.boot) {
     throw UsageError("memory slots are of no use without max memory above boot memory: add max=SIZE");
+  }
+  if (memory.nodes == 0 || memory.nodes > kMaxNodes) {
+    throw UsageError(std::to_string(memory.nodes) + " NUMA nodes make no VM: ask for 1 to " +
+                     std::to_string(kMaxNodes));
+  }
+  if (memory.nodes > 1 && memory.slots == 0) {
+    throw UsageError("further NUMA nodes are for plugged memory: add max=SIZE and slots=N, or leave nodes out");
   }
   if (memory.backing.kind == BackingKind::kFile && memory.boot > kLowMemoryEnd) {
     throw UsageError("boot memory on a file cannot exceed 3 GiB: take less, or backing=memfd");
@@ -131,7 +139,12 @@ MemoryLayout MemoryLayout::For(const MemoryConfig& config) {
   layout.high = {kHighMemoryStart, config.boot - layout.low.size};
   const Bytes max = config.max.value == 0 ? config.boot : config.max;
   layout.window = {Gpa(AlignUp(Bytes(layout.high.end().value), kWindowAlignment).value), Bytes(0)};
+  layout.nodes = config.nodes;
   if (config.slots > 0) layout.window.size = max - config.boot + kPlugGranule * config.slots;
+  // Each part begins where a guest's block of memory may.
+  if (config.nodes > 1) {
+    layout.window.size = AlignUp(Bytes(layout.window.size.value / config.nodes), kGuestBlock) * config.nodes;
+  }
   Gpa end = layout.window.end();
   for (const VirtioMemOptions& mem : config.virtio_mem) {
     const Gpa start(AlignUp(Bytes(end.value), std::max(kWindowAlignment, mem.block_size())).value);
@@ -144,6 +157,11 @@ MemoryLayout MemoryLayout::For(const MemoryConfig& config) {
 GpaRange MemoryLayout::hot_pluggable() const {
   if (virtio_mem.empty()) return window;
   return {window.start, virtio_mem.back().end() - window.start};
+}
+
+GpaRange MemoryLayout::NodeWindow(unsigned node) const {
+  const Bytes part(window.size.value / nodes);
+  return {window.start + part * node, part};
 }
 
 }  // namespace faultline

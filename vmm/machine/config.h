@@ -30,6 +30,9 @@ std::string_view ToString(UnpluggedPolicy policy);
 
 // Plug sizes and places are multiples of this.
 inline constexpr Bytes kPlugGranule = kLeafSpan;
+// What Linux takes in and gives up as a whole (memory_block_size_bytes on x86-64 below 64 GiB). A guest that has blocks
+// takes plugged memory only if it consists of whole ones.
+inline constexpr Bytes kGuestBlock = 128_MiB;
 
 // A virtio-mem device: memory that a booted guest takes and gives back in blocks.
 struct VirtioMemOptions {
@@ -47,6 +50,7 @@ struct MemoryConfig {
   Bytes boot = 256_MiB;  // present at start and never unplugged; a multiple of 2 MiB
   Bytes max{0};          // boot and plugged memory together; 0 stands for `boot`: nothing can be plugged
   unsigned slots = 0;    // how many devices can be plugged at a time, at most 256
+  unsigned nodes = 1;    // NUMA nodes, at most 8: boot memory and CPUs are in node 0, plugged memory in any
   BackingSpec backing;   // of boot memory, and of plugged memory that names none of its own
   FaultAround fault_around;
   std::vector<VirtioMemOptions> virtio_mem;  // of a guest that is booted; the built-in one has none
@@ -88,10 +92,13 @@ struct MemoryLayout {
   GpaRange low;
   GpaRange high;                     // empty when boot memory ends below 3 GiB
   GpaRange window;                   // empty when nothing can be plugged
+  unsigned nodes = 1;                // NUMA nodes that share the window
   std::vector<GpaRange> virtio_mem;  // of each device, behind the window, each from a 1 GiB boundary up
 
   // All places where memory may come to lie while the guest runs; empty when there are none.
   GpaRange hot_pluggable() const;
+  // The part of the window that a NUMA node below `nodes` has: one of equal parts.
+  GpaRange NodeWindow(unsigned node) const;
 
   static MemoryLayout For(const MemoryConfig& config);
 };

@@ -28,4 +28,38 @@ std::string_view ToString(PauseReason reason) {
   return "";
 }
 
+std::string_view ToString(UnplugOutcome outcome) {
+  switch (outcome) {
+    case UnplugOutcome::kDone:
+      return "done";
+    case UnplugOutcome::kRefused:
+      return "refused";
+    case UnplugOutcome::kTimedOut:
+      return "timed-out";
+    case UnplugOutcome::kFailed:
+      return "failed";
+    case UnplugOutcome::kWithdrawn:
+      return "withdrawn";
+    case UnplugOutcome::kCancelled:
+      return "cancelled";
+  }
+  return "unknown";
+}
+
+std::string_view ToString(UnplugStage stage) {
+  switch (stage) {
+    case UnplugStage::kQueued:
+      return "queued";
+    case UnplugStage::kAsked:
+      return "asked";
+    case UnplugStage::kNoticed:
+      return "noticed";
+    case UnplugStage::kEmptying:
+      return "emptying";
+    case UnplugStage::kRemoving:
+      return "removing";
+  }
+  return "";
+}
+
 }  // namespace faultline

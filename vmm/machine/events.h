@@ -54,17 +54,34 @@ enum class UnplugOutcome : uint8_t {
   kRefused,    // the guest said no; `ost_status` is its code
   kTimedOut,   // the guest did not answer within the deadline
   kFailed,     // it could not be taken away: pinned, or the host refused
+  kWithdrawn,  // CancelUnplug
   kCancelled,  // the machine ended first
 };
+
+// How far an unplug has come.
+enum class UnplugStage : uint8_t {
+  kQueued,    // other unplugs are before it
+  kAsked,     // the request stands in the guest's registers; the guest has not looked
+  kNoticed,   // the guest has seen the request
+  kEmptying,  // the guest said that it is at it (_OST: ejection in progress)
+  kRemoving,  // the guest let go, or was not asked: the host takes the memory away
+};
+
+std::string_view ToString(UnplugOutcome outcome);  // "done", "refused", "timed-out", …
+std::string_view ToString(UnplugStage stage);      // "queued", "asked", "noticed", "emptying", "removing"
 
 // Unless kDone, the memory is fully usable again and may be unplugged anew.
 struct UnplugResult {
   std::string id;
+  uint64_t operation = 0;  // as Machine::UnplugMemory returned it; one that the guest began has a number, too
+  GpaRange gpa;
   UnplugOutcome outcome = UnplugOutcome::kDone;
   bool forced = false;
-  std::string reason;                  // empty when kDone, otherwise one sentence
-  std::optional<uint32_t> ost_status;  // what the guest reported, if it did (ACPI 6.5 §6.3.5)
-  UnplugReport report;                 // kDone
+  UnplugStage stage = UnplugStage::kQueued;  // the last one it reached
+  uint64_t guest_ns = 0;                     // from the request to the guest's answer, or the end without one
+  std::string reason;                        // empty when kDone, otherwise one sentence
+  std::optional<uint32_t> ost_status;        // what the guest reported, if it did (ACPI 6.5 §6.3.5)
+  UnplugReport report;                       // kDone
 };
 
 struct PausedEvent {
@@ -86,6 +103,13 @@ struct MemoryPluggedEvent {
 struct MemoryUnplugEvent {
   unsigned slot;
   UnplugResult result;
+};
+// An unplug came a stage further.
+struct MemoryProgressEvent {
+  uint64_t operation;
+  std::string id;
+  unsigned slot;
+  UnplugStage stage;
 };
 // The guest evaluated _OST for a slot (ACPI 6.5 §6.3.5).
 struct OstEvent {
@@ -120,9 +144,9 @@ struct BalloonEvent {
   Bytes actual;
 };
 
-using MachineEvent =
-    std::variant<PausedEvent, ResumedEvent, PowerdownEvent, ExitedEvent, MemoryPluggedEvent, MemoryUnplugEvent,
-                 OstEvent, UnpluggedAccessEvent, DeviceBrokenEvent, VirtioMemSizeEvent, BalloonEvent>;
+using MachineEvent = std::variant<PausedEvent, ResumedEvent, PowerdownEvent, ExitedEvent, MemoryPluggedEvent,
+                                  MemoryUnplugEvent, MemoryProgressEvent, OstEvent, UnpluggedAccessEvent,
+                                  DeviceBrokenEvent, VirtioMemSizeEvent, BalloonEvent>;
 
 // Called from any thread, vCPUs' among them, several at once, with no lock held. Must return soon and must not
 // call a blocking operation of Machine (those that say so).

@@ -55,7 +55,7 @@ class Machine::Impl {
         memory_(host, slots_, MemoryOptions(config_)),
         run_(idle_, sink_),
         devices_(
-            memory_, config_.memory, layout_.window, [this] { platform_->OnMemoryEvent(); }, sink_),
+            memory_, config_.memory, layout_, [this] { platform_->OnMemoryEvent(); }, sink_),
         unplugged_(
             config_.on_unplugged_access, [this](const UnpluggedAccessEvent& event) { Emit(event); },
             [this](const std::string& sentence) { run_.RequestPause(PauseReason::kUnpluggedAccess, sentence); }),
@@ -255,9 +255,11 @@ void Machine::RequestShutdown() { impl_->RequestShutdown(); }
 void Machine::Stop() { impl_->Stop(); }
 ExitStatus Machine::WaitForExit() { return impl_->WaitForExit(); }
 MemoryDeviceInfo Machine::PlugMemory(const PlugRequest& request) { return impl_->devices().Plug(request); }
-void Machine::UnplugMemory(const UnplugRequest& request, UnplugDone done) {
-  impl_->devices().Unplug(request, std::move(done));
+uint64_t Machine::UnplugMemory(const UnplugRequest& request, UnplugDone done) {
+  return impl_->devices().Unplug(request, std::move(done));
 }
+std::vector<UnplugOperationInfo> Machine::MemoryOperations() const { return impl_->devices().Operations(); }
+void Machine::CancelUnplug(uint64_t operation) { impl_->devices().CancelUnplug(operation); }
 std::vector<MemoryDeviceInfo> Machine::MemoryDevices() const { return impl_->devices().List(); }
 std::vector<VirtioMemInfo> Machine::VirtioMemDevices() const { return impl_->VirtioMemDevices(); }
 void Machine::ResizeVirtioMem(const std::string& id, Bytes requested) { impl_->ResizeVirtioMem(id, requested); }

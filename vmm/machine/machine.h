@@ -33,6 +33,7 @@ struct PlugRequest {
   Bytes size;                          // a multiple of kPlugGranule
   std::optional<unsigned> slot;        // the lowest free one otherwise
   std::optional<Gpa> address;          // inside the window, kPlugGranule-aligned; the first gap that fits otherwise
+  unsigned node = 0;                   // NUMA node, below MemoryConfig::nodes
   std::optional<BackingSpec> backing;  // MemoryConfig::backing otherwise; kFile needs one of its own
   std::shared_ptr<PageSource> source;  // null: zeroes
 };
@@ -48,11 +49,28 @@ struct UnplugRequest {
 struct MemoryDeviceInfo {
   std::string id;
   unsigned slot = 0;
+  unsigned node = 0;
   GpaRange gpa;
   BackingSpec backing;
   Bytes present;  // faulted in so far
   unsigned pins = 0;
   bool unplugging = false;
+  // What the guest said when it was given the memory (_OST of an insertion, ACPI 6.5 table 6.17): 0 is success.
+  std::optional<uint32_t> insert_status;
+};
+
+// An unplug, under way or one of the last that ended.
+struct UnplugOperationInfo {
+  uint64_t operation = 0;
+  std::string id;
+  unsigned slot = 0;
+  GpaRange gpa;
+  bool forced = false;
+  bool guest_initiated = false;
+  UnplugStage stage = UnplugStage::kQueued;
+  std::chrono::nanoseconds age{0};                    // since it was asked for
+  std::optional<std::chrono::nanoseconds> time_left;  // to its deadline, while under way
+  std::optional<UnplugResult> result;                 // once it has ended
 };
 
 struct VirtioMemInfo {
@@ -124,8 +142,14 @@ class Machine {
   // Checks the request and returns; the work is done on a thread of the machine, which calls `done` (may be
   // null) and sends MemoryUnplugEvent, both with the same result. UsageError, with `done` not called: unknown
   // id, boot memory, or it is being unplugged already (a forced request overtakes one still waiting for the
-  // guest, which then ends with the forced one's result). `done` must not call a blocking operation.
-  void UnplugMemory(const UnplugRequest& request, UnplugDone done = nullptr);
+  // guest, which then ends with the forced one's result). `done` must not call a blocking operation. Returns the
+  // operation's number, by which it can be watched and withdrawn; an overtaken request keeps its own.
+  uint64_t UnplugMemory(const UnplugRequest& request, UnplugDone done = nullptr);
+  // Those under way, oldest first, and before them the last 16 that have ended.
+  std::vector<UnplugOperationInfo> MemoryOperations() const;
+  // Withdraws a request that waits for the guest, which then ends as kWithdrawn; a guest that follows it later gets
+  // the memory back. Does not block. UsageError: no such operation, it has ended, or the memory is being removed.
+  void CancelUnplug(uint64_t operation);
 
   std::vector<MemoryDeviceInfo> MemoryDevices() const;
   std::vector<VirtioMemInfo> VirtioMemDevices() const;

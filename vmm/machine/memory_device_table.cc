@@ -20,7 +20,8 @@ std::string Memory(const std::string& id) { return "memory '" + id + "'"; }
 
 }  // namespace
 
-MemoryDeviceTable::MemoryDeviceTable(const MemoryConfig& config, GpaRange window) : config_(config), window_(window) {}
+MemoryDeviceTable::MemoryDeviceTable(const MemoryConfig& config, const MemoryLayout& layout)
+    : config_(config), layout_(layout) {}
 
 MemoryDevice& MemoryDeviceTable::Reserve(const PlugRequest& request) {
   if (request.id.empty()) throw UsageError("memory to plug needs a name: give it an id");
@@ -35,7 +36,13 @@ MemoryDevice& MemoryDeviceTable::Reserve(const PlugRequest& request) {
   device.backing = request.backing.value_or(config_.backing);
   CheckSize(request);
   CheckBacking(request, device.backing);
+  if (request.node >= config_.nodes) {
+    throw UsageError("NUMA node " + std::to_string(request.node) + " does not exist: this VM has " +
+                     (config_.nodes == 1 ? "node 0 alone; start it with nodes=N for more"
+                                         : "nodes 0 to " + std::to_string(config_.nodes - 1)));
+  }
   device.slot = ChooseSlot(request);
+  device.node = request.node;
   device.gpa = {ChooseAddress(request), request.size};
   return devices_.emplace(request.id, std::move(device)).first->second;
 }
@@ -101,10 +108,10 @@ Gpa MemoryDeviceTable::ChooseAddress(const PlugRequest& request) const {
     if (!IsAligned(*request.address, kPlugGranule)) {
       throw UsageError("address " + HexText(*request.address) + " is not a multiple of 2 MiB: round it");
     }
-    if (!range || !window_.Contains(*range)) {
+    if (!range || !layout_.window.Contains(*range)) {
       throw UsageError("address " + HexText(*request.address) +
-                       " lies outside the window for plugged memory: stay in " + HexText(window_.start) + " to " +
-                       HexText(window_.end()));
+                       " lies outside the window for plugged memory: stay in " + HexText(layout_.window.start) +
+                       " to " + HexText(layout_.window.end()));
     }
     for (const auto& [id, device] : devices_) {
       if (device.gpa.Overlaps(*range)) {
@@ -114,12 +121,21 @@ Gpa MemoryDeviceTable::ChooseAddress(const PlugRequest& request) const {
     }
     return *request.address;
   }
-  Gpa at = window_.start;
-  for (const GpaRange& range : taken) {
-    if (range.start - at >= request.size) return at;
-    at = range.end();
-  }
-  if (window_.end() - at >= request.size) return at;
+  // Where a guest with blocks of memory takes it, and in its node's part of the window, if that is possible.
+  const auto gap = [&](GpaRange within, Bytes alignment) -> std::optional<Gpa> {
+    Gpa at(AlignUp(Bytes(within.start.value), alignment).value);
+    for (const GpaRange& range : taken) {
+      if (range.end() <= at) continue;
+      if (range.start >= at && range.start - at >= request.size) break;
+      at = Gpa(AlignUp(Bytes(range.end().value), alignment).value);
+    }
+    const auto found = GpaRange::Make(at, request.size);
+    return found && within.Contains(*found) ? std::optional(at) : std::nullopt;
+  };
+  const Bytes alignment = IsAligned(request.size, kGuestBlock) ? kGuestBlock : kPlugGranule;
+  if (const auto at = gap(layout_.NodeWindow(request.node), alignment)) return *at;
+  if (const auto at = gap(layout_.window, alignment)) return *at;
+  if (const auto at = gap(layout_.window, kPlugGranule)) return *at;
   throw UsageError("no gap of " + SizeText(request.size) +
                    " is left between plugged memory: plug smaller pieces or unplug some first");
 }

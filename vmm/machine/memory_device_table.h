@@ -23,6 +23,9 @@ inline constexpr char kHighBootRegion[] = "boot-high";
 
 // An unplug that has been asked for and has not ended.
 struct PendingUnplug {
+  uint64_t operation = 0;
+  std::chrono::steady_clock::time_point since;
+  UnplugStage stage = UnplugStage::kQueued;
   bool force = false;
   bool guest_initiated = false;
   std::optional<std::chrono::steady_clock::time_point> deadline;
@@ -33,6 +36,8 @@ struct PendingUnplug {
   bool asked = false;    // the eject request stands in the guest's registers
   bool ejected = false;  // the guest let go
   std::optional<OstEvent> refusal;
+  bool withdrawn = false;
+  std::optional<std::chrono::steady_clock::time_point> answered;  // ejected or refused
 };
 
 struct MemoryDevice {
@@ -45,6 +50,7 @@ struct MemoryDevice {
 
   std::string id;
   unsigned slot = 0;
+  unsigned node = 0;
   GpaRange gpa;
   BackingSpec backing;
   RegionId region;  // changes when an unplug is rolled back
@@ -52,11 +58,12 @@ struct MemoryDevice {
   std::optional<PendingUnplug> pending;
   // A request was withdrawn after the guest may have seen it: it may still follow it, too late.
   bool late_eject_possible = false;
+  std::optional<uint32_t> insert_status;  // see MemoryDeviceInfo
 };
 
 class MemoryDeviceTable {
  public:
-  MemoryDeviceTable(const MemoryConfig& config, GpaRange window);
+  MemoryDeviceTable(const MemoryConfig& config, const MemoryLayout& layout);
 
   // Checks the request, chooses slot and place, and enters the device as kPlugging. Throws UsageError for
   // whatever PlugMemory documents; nothing has changed then. The reference stays valid until Erase.
@@ -76,7 +83,7 @@ class MemoryDeviceTable {
   Bytes Plugged() const;
 
   MemoryConfig config_;
-  GpaRange window_;
+  MemoryLayout layout_;
   std::map<std::string, MemoryDevice> devices_;
 };
 

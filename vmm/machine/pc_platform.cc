@@ -10,6 +10,7 @@
 #include "devices/bus.h"
 #include "devices/debug_exit.h"
 #include "devices/i8042.h"
+#include "devices/memory_hotplug.h"
 #include "devices/panic_port.h"
 #include "devices/pci/pci_bus.h"
 #include "devices/pit_channel2.h"
@@ -83,6 +84,7 @@ class PcPlatform final : public Platform {
     ports.Attach(Serial::kCom1Port, Serial::kPortCount, serial_);
     ports.Attach(AcpiPower::kPort, AcpiPower::kPortCount, power_);
     ports.Attach(I8042::kPort, I8042::kPortCount, keyboard_);
+    ports.Attach(MemoryHotplug::kPort, MemoryHotplug::kPortCount, parts_.hotplug);
     ports.Attach(PanicPort::kPort, PanicPort::kPortCount, panic_);
     ports.Attach(Rtc::kPort, Rtc::kPortCount, rtc_);
     ports.Attach(PitChannel2::kCounterPort, PitChannel2::kCounterPortCount, pit_.counter());
@@ -110,7 +112,12 @@ class PcPlatform final : public Platform {
     acpi.cpus = parts_.config.cpus;
     acpi.legacy_pics = parts_.vm.irq_chip() == IrqChip::kKernel;
     acpi.ram = Ram();
-    acpi.hotplug_window = parts_.layout.hot_pluggable();
+    for (unsigned node = 0; node < parts_.layout.nodes; ++node) {
+      acpi.hotplug_windows.push_back(parts_.layout.NodeWindow(node));
+    }
+    // What lies behind the window belongs to node 0 where that is all there is, and to the last otherwise.
+    acpi.hotplug_windows.back().size = parts_.layout.hot_pluggable().end() - acpi.hotplug_windows.back().start;
+    acpi.memory_slots = parts_.config.memory.slots;
     acpi.ecam = pc::kEcam;
     return acpi;
   }

@@ -14,9 +14,9 @@ std::string Memory(const std::string& id) { return "memory '" + id + "'"; }
 
 }  // namespace
 
-PluggedMemory::PluggedMemory(GuestMemory& memory, const MemoryConfig& config, GpaRange window,
+PluggedMemory::PluggedMemory(GuestMemory& memory, const MemoryConfig& config, const MemoryLayout& layout,
                              std::function<void()> wake, const MachineEventSink& sink)
-    : memory_(&memory), wake_(std::move(wake)), sink_(&sink), registers_(config.slots, *this), table_(config, window) {}
+    : memory_(&memory), wake_(std::move(wake)), sink_(&sink), registers_(config.slots, *this), table_(config, layout) {}
 
 PluggedMemory::~PluggedMemory() { Close(); }
 
@@ -68,7 +68,7 @@ MemoryDeviceInfo PluggedMemory::Plug(const PlugRequest& request) {
     device.region = *region;
     device.phase = MemoryDevice::Phase::kPlugged;
     // Under the lock, so that the guest's answers find the device plugged.
-    registers_.Insert(slot, spec.gpa, 0);
+    registers_.Insert(slot, spec.gpa, request.node);
   } catch (const std::exception& e) {
     if (region) memory_->Unplug(*region);
     {
@@ -83,12 +83,13 @@ MemoryDeviceInfo PluggedMemory::Plug(const PlugRequest& request) {
   MemoryDeviceInfo info;
   info.id = request.id;
   info.slot = slot;
+  info.node = request.node;
   info.gpa = spec.gpa;
   info.backing = spec.backing;
   return info;
 }
 
-void PluggedMemory::Unplug(const UnplugRequest& request, Machine::UnplugDone done) {
+uint64_t PluggedMemory::Unplug(const UnplugRequest& request, Machine::UnplugDone done) {
   MutexLock lock(mutex_);
   CheckOpenLocked();
   if (request.id == kBootRegion || request.id == kHighBootRegion) {
@@ -107,8 +108,7 @@ void PluggedMemory::Unplug(const UnplugRequest& request, Machine::UnplugDone don
     throw UsageError(Memory(request.id) + " is being unplugged already: wait for it" +
                      (waits_for_guest ? ", or unplug with --force" : ""));
   }
-  if (!device->pending) device->pending.emplace();
-  PendingUnplug& pending = *device->pending;
+  PendingUnplug& pending = device->pending ? *device->pending : BeginLocked(*device);
   if (done) pending.done.push_back(std::move(done));
   pending.force = request.force;
   pending.pin_deadline = request.pin_deadline;
@@ -119,52 +119,24 @@ void PluggedMemory::Unplug(const UnplugRequest& request, Machine::UnplugDone don
                                                            std::chrono::hours(24 * 365));
     pending.deadline = Clock::now() + pending.timeout;
   }
+  pending.withdrawn = false;
   device->late_eject_possible = false;
-  device->phase = MemoryDevice::Phase::kUnplugging;
   changed_.NotifyAll();
+  return pending.operation;
+}
+
+PendingUnplug& PluggedMemory::BeginLocked(MemoryDevice& device) {
+  PendingUnplug& pending = device.pending.emplace();
+  pending.operation = ++last_operation_;
+  pending.since = Clock::now();
+  device.phase = MemoryDevice::Phase::kUnplugging;
+  return pending;
 }
 
 void PluggedMemory::Cancel() {
   MutexLock lock(mutex_);
   cancelled_ = true;
   changed_.NotifyAll();
-}
-
-void PluggedMemory::OnEject(unsigned slot) {
-  bool keep = false;
-  {
-    MutexLock lock(mutex_);
-    MemoryDevice* const device = table_.FindSlot(slot);
-    if (device == nullptr || device->phase == MemoryDevice::Phase::kRemoving || cancelled_) return;
-    if (device->phase == MemoryDevice::Phase::kPlugged) {
-      keep = std::exchange(device->late_eject_possible, false);
-      if (!keep) {
-        device->pending.emplace();
-        device->pending->guest_initiated = true;
-        device->phase = MemoryDevice::Phase::kUnplugging;
-      }
-    }
-    if (!keep) device->pending->ejected = true;
-    changed_.NotifyAll();
-  }
-  // The request was withdrawn and reported as failed: the guest gets the memory back.
-  if (keep) registers_.CancelEject(slot);
-}
-
-void PluggedMemory::OnOst(unsigned slot, uint32_t event, uint32_t status) {
-  OstEvent ost{"", slot, event, status};
-  {
-    MutexLock lock(mutex_);
-    if (MemoryDevice* const device = table_.FindSlot(slot)) {
-      ost.id = device->id;
-      const bool asked = device->phase == MemoryDevice::Phase::kUnplugging && device->pending->asked;
-      if (asked && ost::IsEjection(event) && ost::IsRefusal(event, status)) {
-        device->pending->refusal = ost;
-        changed_.NotifyAll();
-      }
-    }
-  }
-  Emit(ost);
 }
 
 std::vector<MemoryDeviceInfo> PluggedMemory::List() const {
@@ -191,9 +163,11 @@ MemoryDeviceInfo PluggedMemory::InfoLocked(const MemoryDevice& device) const {
   MemoryDeviceInfo info;
   info.id = device.id;
   info.slot = device.slot;
+  info.node = device.node;
   info.gpa = device.gpa;
   info.backing = device.backing;
   info.unplugging = device.phase != MemoryDevice::Phase::kPlugged;
+  info.insert_status = device.insert_status;
   return info;
 }
 

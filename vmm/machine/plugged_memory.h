@@ -5,6 +5,7 @@
 // Lock: kMachine, never held across a call to GuestMemory, the event sink or a completion.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <optional>
 #include <string>
@@ -24,7 +25,7 @@ namespace faultline {
 class PluggedMemory final : private MemoryHotplugListener {
  public:
   // `memory` and `sink` outlive this. `wake` makes the guest look at the registers; it must not block.
-  PluggedMemory(GuestMemory& memory, const MemoryConfig& config, GpaRange window, std::function<void()> wake,
+  PluggedMemory(GuestMemory& memory, const MemoryConfig& config, const MemoryLayout& layout, std::function<void()> wake,
                 const MachineEventSink& sink);
   // Ends what is under way as kCancelled. No vCPU runs any more.
   ~PluggedMemory();
@@ -32,9 +33,11 @@ class PluggedMemory final : private MemoryHotplugListener {
   // The guest's side, for the port bus.
   MemoryHotplug& registers() { return registers_; }
 
-  // See Machine for both.
+  // See Machine for all four.
   MemoryDeviceInfo Plug(const PlugRequest& request) EXCLUDES(mutex_);
-  void Unplug(const UnplugRequest& request, Machine::UnplugDone done) EXCLUDES(mutex_);
+  uint64_t Unplug(const UnplugRequest& request, Machine::UnplugDone done) EXCLUDES(mutex_);
+  std::vector<UnplugOperationInfo> Operations() const EXCLUDES(mutex_);
+  void CancelUnplug(uint64_t operation) EXCLUDES(mutex_);
 
   // Cancel, and blocks until the worker thread has ended: no plug or unplug is under way afterwards.
   void Close() EXCLUDES(mutex_);
@@ -60,12 +63,18 @@ class PluggedMemory final : private MemoryHotplugListener {
   };
 
   void OnEject(unsigned slot) override;
+  void OnRequestSeen(unsigned slot) override;
   void OnOst(unsigned slot, uint32_t event, uint32_t status) override;
   void OnEventRaised() override { wake_(); }
 
   void Work();
   void Do(Step step) EXCLUDES(mutex_);
   void Remove(Step step) EXCLUDES(mutex_);
+  // Enters an unplug of `device`, which is plugged.
+  PendingUnplug& BeginLocked(MemoryDevice& device) REQUIRES(mutex_);
+  UnplugOperationInfo OperationLocked(const MemoryDevice& device) const REQUIRES(mutex_);
+  // Emits that the unplug has come to `stage`.
+  void ReportProgress(const Step& step, UnplugStage stage) const EXCLUDES(mutex_);
   // The unplug is over: the device is erased, or as it was before.
   void EndLocked(MemoryDevice& device, Step& step) REQUIRES(mutex_);
   void Report(const Step& step) const EXCLUDES(mutex_);
@@ -89,7 +98,9 @@ class PluggedMemory final : private MemoryHotplugListener {
   MemoryDeviceTable table_ GUARDED_BY(mutex_);
   bool cancelled_ GUARDED_BY(mutex_) = false;
   bool closing_ GUARDED_BY(mutex_) = false;
-  std::thread worker_ GUARDED_BY(mutex_);  // begun by the first plug: a VM without one does without
+  uint64_t last_operation_ GUARDED_BY(mutex_) = 0;
+  std::deque<UnplugOperationInfo> ended_ GUARDED_BY(mutex_);  // `age` is the time it took
+  std::thread worker_ GUARDED_BY(mutex_);                     // begun by the first plug: a VM without one does without
 };
 
 }  // namespace faultline

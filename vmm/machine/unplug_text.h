@@ -5,10 +5,14 @@
 #include <cstdint>
 #include <string>
 
+#include "vmm/machine/events.h"
+
 namespace faultline {
 
 std::string RefusedText(const std::string& id, uint32_t ost_event, uint32_t ost_status);
-std::string TimedOutText(const std::string& id, std::chrono::nanoseconds timeout);
+// `stage` is how far the guest had come.
+std::string TimedOutText(const std::string& id, std::chrono::nanoseconds timeout, UnplugStage stage);
+std::string WithdrawnText(const std::string& id);
 std::string CancelledText(const std::string& id);
 
 }  // namespace faultline

@@ -9,6 +9,11 @@
 #include "vmm/machine/unplug_text.h"
 
 namespace faultline {
+namespace {
+
+constexpr size_t kEndedKept = 16;
+
+}  // namespace
 
 void PluggedMemory::Work() {
   pthread_setname_np(pthread_self(), "memory");
@@ -45,6 +50,8 @@ std::optional<PluggedMemory::Step> PluggedMemory::StepForLocked(MemoryDevice& de
   step.region = device.region;
   step.pin_deadline = pending.pin_deadline;
   step.result.id = device.id;
+  step.result.operation = pending.operation;
+  step.result.gpa = device.gpa;
   step.result.forced = pending.force;
 
   if (cancelled_) {
@@ -55,19 +62,26 @@ std::optional<PluggedMemory::Step> PluggedMemory::StepForLocked(MemoryDevice& de
   } else if (pending.force || pending.ejected) {
     step.kind = Step::Kind::kRemove;
     device.phase = MemoryDevice::Phase::kRemoving;
+    pending.stage = UnplugStage::kRemoving;
   } else if (pending.refusal) {
     step.kind = Step::Kind::kRollBack;
     step.result.outcome = UnplugOutcome::kRefused;
     step.result.ost_status = pending.refusal->status;
     step.result.reason = RefusedText(device.id, pending.refusal->event, pending.refusal->status);
     EndLocked(device, step);
+  } else if (pending.withdrawn) {
+    step.kind = Step::Kind::kRollBack;
+    step.result.outcome = UnplugOutcome::kWithdrawn;
+    step.result.reason = WithdrawnText(device.id);
+    EndLocked(device, step);
   } else if (!pending.asked) {
     step.kind = Step::Kind::kAsk;
     pending.asked = true;
+    pending.stage = UnplugStage::kAsked;
   } else if (pending.deadline && Clock::now() >= *pending.deadline) {
     step.kind = Step::Kind::kRollBack;
     step.result.outcome = UnplugOutcome::kTimedOut;
-    step.result.reason = TimedOutText(device.id, pending.timeout);
+    step.result.reason = TimedOutText(device.id, pending.timeout, pending.stage);
     EndLocked(device, step);
   } else {
     return std::nullopt;
@@ -89,9 +103,11 @@ void PluggedMemory::Do(Step step) {
     case Step::Kind::kNone:
       return;
     case Step::Kind::kAsk:
+      ReportProgress(step, UnplugStage::kAsked);
       registers_.RequestEject(step.slot);
       return;
     case Step::Kind::kRemove:
+      ReportProgress(step, UnplugStage::kRemoving);
       Remove(std::move(step));
       return;
     case Step::Kind::kRollBack:
@@ -123,6 +139,16 @@ void PluggedMemory::Remove(Step step) {
 }
 
 void PluggedMemory::EndLocked(MemoryDevice& device, Step& step) {
+  const PendingUnplug& pending = *device.pending;
+  const Clock::duration guest = pending.answered.value_or(Clock::now()) - pending.since;
+  step.result.guest_ns = pending.force ? 0 : static_cast<uint64_t>(std::chrono::nanoseconds(guest).count());
+  step.result.stage = pending.stage;
+  UnplugOperationInfo ended = OperationLocked(device);
+  ended.time_left.reset();
+  ended.result = step.result;
+  if (ended_.size() == kEndedKept) ended_.pop_front();
+  ended_.push_back(std::move(ended));
+
   step.done = std::move(device.pending->done);
   if (step.result.outcome == UnplugOutcome::kDone) {
     table_.Erase(step.id);
@@ -133,7 +159,12 @@ void PluggedMemory::EndLocked(MemoryDevice& device, Step& step) {
   device.pending.reset();
   device.phase = MemoryDevice::Phase::kPlugged;
   // A guest that has not said no may still say yes.
-  device.late_eject_possible = step.result.outcome == UnplugOutcome::kTimedOut;
+  device.late_eject_possible =
+      step.result.outcome == UnplugOutcome::kTimedOut || step.result.outcome == UnplugOutcome::kWithdrawn;
+}
+
+void PluggedMemory::ReportProgress(const Step& step, UnplugStage stage) const {
+  Emit(MemoryProgressEvent{step.result.operation, step.id, step.slot, stage});
 }
 
 void PluggedMemory::Report(const Step& step) const {

@@ -102,8 +102,32 @@ TEST(AcpiTables, TellWhereMemoryMayBePluggedAndSayNothingOfAWindowThatIsNotThere
     return ranges;
   };
   EXPECT_TRUE(hot_pluggable(Build(config)).empty());
-  config.hotplug_window = {Gpa(0x140000000), 2_GiB};
-  EXPECT_EQ(hot_pluggable(Build(config)), std::vector<GpaRange>{config.hotplug_window});
+  config.hotplug_windows = {{Gpa(0x140000000), 0_KiB}};
+  EXPECT_TRUE(hot_pluggable(Build(config)).empty());
+  config.hotplug_windows = {{Gpa(0x140000000), 1_GiB}, {Gpa(0x180000000), 1_GiB}};
+  EXPECT_EQ(hot_pluggable(Build(config)), config.hotplug_windows);
+}
+
+TEST(AcpiTables, HaveAMemoryDeviceForEachSlot) {
+  AcpiConfig config = Config(1);
+  EXPECT_FALSE(Build(config).Has("SSDT"));
+  for (const unsigned slots : {1U, 5U, 64U, 256U}) {
+    config.memory_slots = slots;
+    const FoundTables tables = Build(config);
+    const Gpa ssdt = tables.At("SSDT");
+    const std::string aml = tables.Text(ssdt, tables.Length(ssdt));
+    unsigned devices = 0;
+    for (unsigned slot = 0; slot < 256; ++slot) {
+      char name[] = "M000";
+      std::snprintf(name, sizeof(name), "M%03X", slot);
+      // DeviceOp, a package length of one or two bytes, the name (ACPI 6.5 §20.2.5.2).
+      for (size_t at = aml.find(name); at != std::string::npos; at = aml.find(name, at + 1)) {
+        if (aml.substr(at - 4, 2) == "\x5b\x82" || aml.substr(at - 3, 2) == "\x5b\x82") ++devices;
+      }
+    }
+    EXPECT_GE(devices, slots);
+    EXPECT_LE(devices, 4 * slots);
+  }
 }
 
 TEST(AcpiTables, ThatDoNotFitAreRefused) {

@@ -52,10 +52,11 @@ TEST_F(Commands, QueryCpusFastGivesEachVcpuItsThread) {
 TEST_F(Commands, ADimmIsPluggedTheWayQemuDoesIt) {
   Run("object-add", {{"qom-type", "memory-backend-ram"}, {"id", "m0"}, {"size", 134217728}});
   Run("device_add",
-      {{"driver", "pc-dimm"}, {"id", "d0"}, {"memdev", "m0"}, {"slot", 2}, {"addr", 0x140000000}, {"node", 0}});
+      {{"driver", "pc-dimm"}, {"id", "d0"}, {"memdev", "m0"}, {"slot", 2}, {"addr", 0x140000000}, {"node", 1}});
   ASSERT_EQ(vm_.plugs.size(), 1U);
   EXPECT_EQ(vm_.plugs[0].size, 128_MiB);
   EXPECT_EQ(vm_.plugs[0].slot, 2U);
+  EXPECT_EQ(vm_.plugs[0].node, 1U);
   EXPECT_EQ(vm_.plugs[0].address, Gpa(0x140000000));
   EXPECT_EQ(Run("query-memory-devices"), json::array({{{"type", "dimm"},
                                                        {"data",
@@ -63,7 +64,7 @@ TEST_F(Commands, ADimmIsPluggedTheWayQemuDoesIt) {
                                                          {"addr", 0x140000000},
                                                          {"size", 134217728},
                                                          {"slot", 2},
-                                                         {"node", 0},
+                                                         {"node", 1},
                                                          {"memdev", "/objects/m0"},
                                                          {"hotpluggable", true},
                                                          {"hotplugged", true}}}}}));
@@ -109,8 +110,6 @@ TEST_F(Commands, WhatIsNotOfferedIsRefusedLoudly) {
           .find("prealloc"),
       std::string::npos);
   EXPECT_NE(Error("device_add", {{"driver", "e1000"}, {"id", "n"}, {"memdev", "m"}}).find("e1000"), std::string::npos);
-  EXPECT_NE(Error("device_add", {{"driver", "pc-dimm"}, {"id", "d"}, {"memdev", "m"}, {"node", 1}}).find("node"),
-            std::string::npos);
   EXPECT_NE(Error("device_add", {{"driver", "pc-dimm"}, {"id", "d"}, {"memdev", "nothing"}}).find("nothing"),
             std::string::npos);
   EXPECT_TRUE(vm_.plugs.empty());
@@ -138,6 +137,27 @@ TEST_F(Commands, UnplugPassesForceAndDeadlineOn) {
   EXPECT_EQ(vm_.unplugs.at(0).timeout, std::chrono::seconds(5));
   EXPECT_TRUE(vm_.unplugs.at(1).force);
   EXPECT_THROW(Run("x-faultline-memory-unplug", {{"id", "dimm0"}, {"timeout-ms", UINT64_MAX}}), UsageError);
+}
+
+TEST_F(Commands, AnUnplugIsAnOperationWithANumberThatCanBeWatchedAndWithdrawn) {
+  Run("x-faultline-memory-plug", {{"size", 2097152}});
+  EXPECT_EQ(Run("x-faultline-memory-unplug", {{"id", "dimm0"}}), (json{{"operation", 1}}));
+  UnplugOperationInfo operation;
+  operation.operation = 1;
+  operation.id = "dimm0";
+  operation.stage = UnplugStage::kEmptying;
+  operation.time_left = std::chrono::seconds(3);
+  vm_.operations.push_back(operation);
+  json list = Run("x-faultline-memory-operations");
+  EXPECT_EQ(list.at(0).at("stage"), "emptying");
+  EXPECT_EQ(list.at(0).at("left-ms"), 3000);
+  EXPECT_FALSE(list.at(0).contains("result"));
+  Run("x-faultline-memory-cancel", {{"operation", 1}});
+  EXPECT_EQ(vm_.cancels, std::vector<uint64_t>{1});
+  EXPECT_NE(Error("x-faultline-memory-cancel", {{"operation", 7}}), "");
+  vm_.operations[0].result = UnplugResult{.id = "dimm0", .outcome = UnplugOutcome::kWithdrawn, .reason = "withdrawn"};
+  list = Run("x-faultline-memory-operations");
+  EXPECT_EQ(list.at(0).at("result").at("outcome"), "withdrawn");
 }
 
 TEST_F(Commands, InfoTellsEverythingInOneObject) {

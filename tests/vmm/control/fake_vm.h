@@ -52,15 +52,24 @@ class FakeVm final : public VmControl {
     info.id = request.id;
     info.slot = request.slot.value_or(static_cast<unsigned>(devices.size()));
     info.gpa = {request.address.value_or(Gpa(0x100000000 + devices.size() * (1_GiB).value)), request.size};
+    info.node = request.node;
     info.backing = request.backing.value_or(BackingSpec{});
     devices.push_back(info);
     return info;
   }
-  void UnplugMemory(const UnplugRequest& request) override {
+  uint64_t UnplugMemory(const UnplugRequest& request) override {
     if (std::ranges::none_of(devices, [&](const auto& d) { return d.id == request.id; })) {
       throw UsageError("no device named '" + request.id + "' is plugged");
     }
     unplugs.push_back(request);
+    return unplugs.size();
+  }
+  std::vector<UnplugOperationInfo> MemoryOperations() const override { return operations; }
+  void CancelUnplug(uint64_t operation) override {
+    if (std::ranges::find(operations, operation, &UnplugOperationInfo::operation) == operations.end()) {
+      throw UsageError("there is no unplug operation " + std::to_string(operation));
+    }
+    cancels.push_back(operation);
   }
 
   std::vector<VirtioMemInfo> VirtioMemDevices() const override { return mems; }
@@ -81,6 +90,8 @@ class FakeVm final : public VmControl {
   std::vector<MemoryDeviceInfo> devices;
   std::vector<PlugRequest> plugs;
   std::vector<UnplugRequest> unplugs;
+  std::vector<UnplugOperationInfo> operations;
+  std::vector<uint64_t> cancels;
 
  private:
   MachineConfig config_;

@@ -10,6 +10,12 @@ namespace {
 
 using testing::HasSubstr;
 
+MemoryLayout Layout(GpaRange window) {
+  MemoryLayout layout;
+  layout.window = window;
+  return layout;
+}
+
 class MemoryDeviceTableTest : public testing::Test {
  protected:
   static MemoryConfig Config() {
@@ -37,7 +43,7 @@ class MemoryDeviceTableTest : public testing::Test {
   }
 
   const Gpa window_start_ = Gpa((4_GiB).value);
-  MemoryDeviceTable table_{Config(), {window_start_, 64_MiB + 6_MiB}};
+  MemoryDeviceTable table_{Config(), Layout({window_start_, 64_MiB + 6_MiB})};
 };
 
 TEST_F(MemoryDeviceTableTest, DevicesGetTheLowestSlotAndTheFirstGap) {
@@ -129,7 +135,7 @@ TEST(MemoryDeviceTable, APluggedDeviceNeedsAFileOfItsOwn) {
   config.max = 512_MiB;
   config.slots = 1;
   config.backing = {BackingKind::kFile, "/tmp/boot"};
-  MemoryDeviceTable table(config, {Gpa((4_GiB).value), 256_MiB});
+  MemoryDeviceTable table(config, Layout({Gpa((4_GiB).value), 256_MiB}));
   PlugRequest request;
   request.id = "a";
   request.size = 2_MiB;
@@ -147,6 +153,50 @@ TEST_F(MemoryDeviceTableTest, ADeviceThatIsStillBeingPluggedIsNotFoundByItsSlot)
   EXPECT_EQ(table_.FindSlot(0), &device);
   EXPECT_EQ(table_.Find("a"), &device);
   EXPECT_EQ(table_.Find("b"), nullptr);
+}
+
+TEST(MemoryDevicePlaces, AreWhereAGuestWithBlocksOfMemoryTakesThem) {
+  MemoryConfig config;
+  config.max = 2_GiB;
+  config.slots = 4;
+  const MemoryLayout layout = MemoryLayout::For(config);
+  MemoryDeviceTable table(config, layout);
+  const auto place = [&table](const std::string& id, Bytes size, unsigned node = 0) {
+    PlugRequest request;
+    request.id = id;
+    request.size = size;
+    request.node = node;
+    return table.Reserve(request).gpa.start;
+  };
+  EXPECT_EQ(place("small", 2_MiB), layout.window.start);
+  EXPECT_EQ(place("blocks", 256_MiB), layout.window.start + kGuestBlock);
+  EXPECT_EQ(place("between", 64_MiB), layout.window.start + 2_MiB);
+  EXPECT_THROW(place("elsewhere", 2_MiB, 1), UsageError) << "one node";
+}
+
+TEST(MemoryDevicePlaces, LieInTheirNodesPartOfTheWindowWhileThereIsRoom) {
+  MemoryConfig config;
+  config.max = config.boot + 1_GiB;
+  config.slots = 4;
+  config.nodes = 3;
+  const MemoryLayout layout = MemoryLayout::For(config);
+  for (unsigned node = 0; node < 3; ++node) {
+    EXPECT_TRUE(layout.window.Contains(layout.NodeWindow(node)));
+    EXPECT_TRUE(IsAligned(layout.NodeWindow(node).start, kGuestBlock)) << node;
+  }
+  MemoryDeviceTable table(config, layout);
+  PlugRequest request;
+  request.size = 256_MiB;
+  request.node = 2;
+  for (const char* id : {"a", "b"}) {
+    request.id = id;
+    const MemoryDevice& device = table.Reserve(request);
+    EXPECT_EQ(device.node, 2u);
+    EXPECT_EQ(layout.NodeWindow(2).Contains(device.gpa), id[0] == 'a' || layout.NodeWindow(2).size >= 512_MiB);
+  }
+  request.id = "c";
+  request.node = 3;
+  EXPECT_THROW(table.Reserve(request), UsageError);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ _faultline() {
   fi
   if [[ $command == memory ]]; then
     if [[ $COMP_CWORD -eq 2 ]]; then
-      mapfile -t COMPREPLY < <(compgen -W "plug unplug resize balloon trim list --help" -- "$cur")
+      mapfile -t COMPREPLY < <(compgen -W "plug unplug resize balloon trim list operations cancel --help" -- "$cur")
       return
     fi
     command="memory ${COMP_WORDS[2]}"
@@ -56,7 +56,7 @@ _faultline() {
         return
       fi
       ;;
-    --name | --cpus | --memory | --virtio-mem | --append | --id | --slot | --address | --timeout | --vcpus | --regions | --region-size | \
+    --name | --cpus | --memory | --virtio-mem | --append | --id | --slot | --node | --address | --timeout | --vcpus | --regions | --region-size | \
       --duration | --churn | --fault-around | --seed)
       return
       ;;
@@ -72,13 +72,13 @@ _faultline() {
       options+=" --on-unplugged-access --on-reboot --paused --log-level --help"
       ;;
     list | version) options="--json --help" ;;
-    info | pause | resume | kill | events | "memory list") options="--json --help" ;;
+    info | pause | resume | kill | events | "memory list" | "memory operations" | "memory cancel") options="--json --help" ;;
     shutdown) options="--timeout --json --help" ;;
-    "memory plug") options="--id --slot --address --backing --json --help" ;;
+    "memory plug") options="--id --slot --node --address --backing --json --help" ;;
     "memory resize") options="--id --timeout --json --help" ;;
     "memory balloon") options="--timeout --json --help" ;;
     "memory trim") options="--help" ;;
-    "memory unplug") options="--force --timeout --json --help" ;;
+    "memory unplug") options="--force --timeout --detach --json --help" ;;
     storm)
       options="--engine --vcpus --regions --region-size --duration --churn --pattern --unplug --source --fault-around"
       options+=" --seed --report --json --help"

@@ -61,11 +61,16 @@ nlohmann::json QueryNamedBlockNodes(const nlohmann::json& arguments, VmControl& 
 
 // All there is to know about the VM, in one object.
 nlohmann::json FaultlineInfo(const nlohmann::json& arguments, VmControl& vm);
-// {size, id?, slot?, addr?, backing?}: object-add and device_add in one, all or nothing; without an id it
+// {size, id?, slot?, node?, addr?, backing?}: object-add and device_add in one, all or nothing; without an id it
 // takes dimmN for slot N. Returns the device as FaultlineMemoryDevices shows it.
 nlohmann::json FaultlineMemoryPlug(const nlohmann::json& arguments, VmControl& vm);
-// {id, force?, timeout-ms?}: returns once the request is valid; X_FAULTLINE_MEMORY_UNPLUG tells the outcome.
+// {id, force?, timeout-ms?}: returns {operation} once the request is valid; X_FAULTLINE_MEMORY_UNPLUG tells the
+// outcome.
 nlohmann::json FaultlineMemoryUnplug(const nlohmann::json& arguments, VmControl& vm);
+// The unplugs under way, oldest first, and before them the last that ended, with their `result`.
+nlohmann::json FaultlineMemoryOperations(const nlohmann::json& arguments, VmControl& vm);
+// {operation}: withdraws a request that waits for the guest.
+nlohmann::json FaultlineMemoryCancel(const nlohmann::json& arguments, VmControl& vm);
 // {size, id?}: as qom-set of requested-size; without an id, of the only virtio-mem device. Returns {id}.
 nlohmann::json FaultlineMemoryResize(const nlohmann::json& arguments, VmControl& vm);
 // Starts a round of free page hinting.

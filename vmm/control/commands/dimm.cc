@@ -65,7 +65,7 @@ json DeviceAdd(const json& arguments, VmControl& vm) {
   if (const auto slot = args.OptionalUnsigned("slot")) request.slot = SlotNumber(*slot);
   // QEMU takes 0 for "choose one".
   if (const auto address = args.OptionalUnsigned("addr"); address && *address != 0) request.address = Gpa(*address);
-  if (args.OptionalUnsigned("node").value_or(0) != 0) throw QmpError("This machine has one NUMA node: 'node' is 0");
+  request.node = SlotNumber(args.OptionalUnsigned("node").value_or(0));
   args.Finish();
 
   const auto devices = vm.MemoryDevices();
@@ -100,7 +100,7 @@ json QueryMemoryDevices(const json& arguments, VmControl& vm) {
                       {"addr", d.gpa.start.value},
                       {"size", d.gpa.size.value},
                       {"slot", d.slot},
-                      {"node", 0},
+                      {"node", d.node},
                       {"memdev", "/objects/" + vm.backends().OfDevice(d.id).value_or(d.id)},
                       {"hotpluggable", true},
                       {"hotplugged", true}}}});

@@ -1,13 +1,15 @@
-// x-faultline-memory-plug, -unplug and -devices: what the command line's `memory` speaks.
+// x-faultline-memory-plug, -unplug, -operations, -cancel and -devices: what the command line's `memory` speaks.
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
+#include "devices/memory_hotplug.h"
 #include "vmm/control/arguments.h"
 #include "vmm/control/commands/commands.h"
 #include "vmm/control/commands/elastic.h"
+#include "vmm/control/machine_events.h"
 #include "vmm/control/qmp_error.h"
 #include "vmm/control/vm_control.h"
 
@@ -18,15 +20,22 @@ using nlohmann::json;
 namespace {
 
 json Describe(const MemoryDeviceInfo& d) {
-  return {{"id", d.id},
-          {"type", "dimm"},
-          {"slot", d.slot},
-          {"addr", d.gpa.start.value},
-          {"size", d.gpa.size.value},
-          {"backing", ToString(d.backing)},
-          {"present", d.present.value},
-          {"pins", d.pins},
-          {"unplugging", d.unplugging}};
+  json device{{"id", d.id},
+              {"type", "dimm"},
+              {"slot", d.slot},
+              {"node", d.node},
+              {"addr", d.gpa.start.value},
+              {"size", d.gpa.size.value},
+              {"backing", ToString(d.backing)},
+              {"present", d.present.value},
+              {"pins", d.pins},
+              {"unplugging", d.unplugging}};
+  if (d.insert_status) {
+    device["guest"] = {{"accepted", *d.insert_status == ost::kSuccess},
+                       {"ost-status", *d.insert_status},
+                       {"text", ost::StatusText(ost::kDeviceCheck, *d.insert_status)}};
+  }
+  return device;
 }
 
 // "dimmN" for slot N, which is also what the built-in guest calls it; another N when that name is taken.
@@ -54,6 +63,9 @@ json FaultlineMemoryPlug(const json& arguments, VmControl& vm) {
   if (const auto slot = args.OptionalUnsigned("slot")) {
     request.slot = static_cast<unsigned>(std::min<uint64_t>(*slot, std::numeric_limits<unsigned>::max()));
   }
+  if (const auto node = args.OptionalUnsigned("node")) {
+    request.node = static_cast<unsigned>(std::min<uint64_t>(*node, std::numeric_limits<unsigned>::max()));
+  }
   if (const auto address = args.OptionalUnsigned("addr")) request.address = Gpa(*address);
   if (const auto backing = args.OptionalString("backing")) request.backing = ParseBackingSpec(*backing);
   args.Finish();
@@ -72,7 +84,37 @@ json FaultlineMemoryUnplug(const json& arguments, VmControl& vm) {
     request.timeout = std::chrono::milliseconds(*ms);
   }
   args.Finish();
-  vm.UnplugMemory(request);
+  return {{"operation", vm.UnplugMemory(request)}};
+}
+
+json FaultlineMemoryOperations(const json& arguments, VmControl& vm) {
+  Arguments(arguments).Finish();
+  const auto ms = [](std::chrono::nanoseconds time) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
+  };
+  json list = json::array();
+  for (const UnplugOperationInfo& o : vm.MemoryOperations()) {
+    json operation{{"operation", o.operation},
+                   {"id", o.id},
+                   {"slot", o.slot},
+                   {"addr", o.gpa.start.value},
+                   {"size", o.gpa.size.value},
+                   {"forced", o.forced},
+                   {"guest-initiated", o.guest_initiated},
+                   {"stage", ToString(o.stage)},
+                   {"age-ms", ms(o.age)}};
+    if (o.time_left) operation["left-ms"] = ms(*o.time_left);
+    if (o.result) operation["result"] = DescribeUnplug(*o.result);
+    list.push_back(std::move(operation));
+  }
+  return list;
+}
+
+json FaultlineMemoryCancel(const json& arguments, VmControl& vm) {
+  Arguments args(arguments);
+  const uint64_t operation = args.Unsigned("operation");
+  args.Finish();
+  vm.CancelUnplug(operation);
   return json::object();
 }
 
