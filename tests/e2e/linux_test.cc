@@ -121,12 +121,15 @@ TEST_F(LinuxGuest, WithTwoVcpusAnswersOnTheVirtioConsoleAndReboots) {
   EXPECT_THAT(vm.rest(), HasSubstr("rebooted"));
 }
 
-TEST_F(LinuxGuest, BringsUpFourVcpus) {
-  Terminal vm(place_, Run("poweroff", {"--cpus", "4"}));
+TEST_F(LinuxGuest, WithFourVcpusFollowsThePowerButton) {
+  Terminal vm(place_, Run("stay", {"--cpus", "4"}));
   vm.SetPatience(kSilence);
-  vm.ReadUntil("Brought up 1 node, 4 CPUs");
-  vm.Type("\x01x");
+  vm.ReadUntil(kInitRuns);
+  EXPECT_THAT(vm.ReadUntil("\n"), HasSubstr("CPUs 0-3,"));
+  vm.ReadUntil("stay: until");
+  EXPECT_EQ(place_.Run({"shutdown", "lx", "--timeout", "10m"}).status, 0);
   EXPECT_EQ(vm.Wait(), 0);
+  EXPECT_THAT(vm.rest(), HasSubstr("shut down as requested"));
 }
 
 TEST_F(LinuxGuest, SaysThatItsKernelPanicked) {

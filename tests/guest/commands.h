@@ -6,6 +6,8 @@
 // "shell": reads commands from the console, one a line, until the line "exit"; each gets a line
 // "shell: done" or "shell: FAILED" after its own, and "shell: ready" asks for each.
 // Further commands: "sleep=MILLISECONDS", "stay" (for ever), "poweroff", "reboot", "panic"; none prints anything.
+// Further commands: "sleep=MILLISECONDS", "poweroff", "reboot", "panic"; none prints anything. "stay": until the power
+// button is pressed, and then the guest is powered off; "stay: until the power button is pressed".
 #pragma once
 
 #include <stdint.h>
@@ -33,6 +35,8 @@ bool TestConsole();
 // "hvc": the same on the virtio console, which gets "hvc: type a line" and "hvc: read 'LINE'"; the console gets
 // "hvc: ok, read 'LINE'".
 bool TestVirtioConsole();
+// Returns once the power button is pressed; false, and at once, where the kernel does not tell of it.
+bool WaitForPowerButton();
 // "touch=MEBIBYTES": writes that much memory and reads it back. "touch: ok, 64 MiB"
 bool TestMemory(unsigned mebibytes);
 

@@ -78,6 +78,8 @@ bool RunCommand(const char* word) {
   if (Same(word, "shell")) return Shell();
   if (const char* time = ValueOf(word, "sleep")) return Sleep(static_cast<int>(ToNumber(time))), true;
   if (Same(word, "stay")) {
+    Print("stay: until the power button is pressed\n");
+    if (WaitForPowerButton()) EndMachine(End::kPowerOff);
     for (;;) SystemCall(nr::kPause);
   }
   if (Same(word, "poweroff")) EndMachine(End::kPowerOff);

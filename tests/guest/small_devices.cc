@@ -1,4 +1,4 @@
-// Entropy, consoles and memory.
+// Entropy, consoles, the power button and memory.
 #include "commands.h"
 #include "system.h"
 
@@ -60,6 +60,28 @@ bool TestVirtioConsole() {
   Print(line);
   Print("'\n");
   return true;
+}
+
+bool WaitForPowerButton() {
+  // struct input_event of 32-bit programs.
+  struct Event {
+    uint32_t seconds;
+    uint32_t microseconds;
+    uint16_t type;
+    uint16_t code;
+    int32_t value;
+  };
+  constexpr uint16_t kKey = 1, kPower = 116;
+  // The button is the only input device.
+  const int fd = Open("/dev/input/event0", kReadOnly);
+  Event event;
+  while (fd >= 0 && Read(fd, &event, sizeof(event)) == sizeof(event)) {
+    if (event.type != kKey || event.code != kPower || event.value != 1) continue;
+    Close(fd);
+    return true;
+  }
+  if (fd >= 0) Close(fd);
+  return false;
 }
 
 bool TestMemory(unsigned mebibytes) {
