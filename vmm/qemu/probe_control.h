@@ -28,7 +28,9 @@ class ProbeControl final : public VmControl {
   void Reset() override { Refuse(); }
   void Quit() override { quit_(); }
   MemoryDeviceInfo PlugMemory(const PlugRequest& /*request*/) override { Refuse(); }
-  void UnplugMemory(const UnplugRequest& /*request*/) override { Refuse(); }
+  uint64_t UnplugMemory(const UnplugRequest& /*request*/) override { Refuse(); }
+  std::vector<UnplugOperationInfo> MemoryOperations() const override { return {}; }
+  void CancelUnplug(uint64_t /*operation*/) override { Refuse(); }
   std::vector<VirtioMemInfo> VirtioMemDevices() const override { return {}; }
   void ResizeVirtioMem(const std::string& /*id*/, Bytes /*requested*/) override { Refuse(); }
   Balloon* balloon() override { return nullptr; }
