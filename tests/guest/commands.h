@@ -5,7 +5,6 @@
 // first, and "faultline init: done" or "faultline init: done, with failures" after the last command.
 // "shell": reads commands from the console, one a line, until the line "exit"; each gets a line
 // "shell: done" or "shell: FAILED" after its own, and "shell: ready" asks for each.
-// Further commands: "sleep=MILLISECONDS", "stay" (for ever), "poweroff", "reboot", "panic"; none prints anything.
 // Further commands: "sleep=MILLISECONDS", "poweroff", "reboot", "panic"; none prints anything. "stay": until the power
 // button is pressed, and then the guest is powered off; "stay: until the power button is pressed".
 #pragma once

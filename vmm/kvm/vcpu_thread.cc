@@ -128,6 +128,15 @@ bool VcpuThread::finished() const noexcept {
   return state_ == State::kFinished;
 }
 
+int VcpuThread::thread_id() const noexcept {
+  {
+    MutexLock lock(mutex_);
+    if (state_ == State::kIdle) return 0;
+  }
+  thread_id_.wait(0, std::memory_order_relaxed);
+  return thread_id_.load(std::memory_order_relaxed);
+}
+
 bool VcpuThread::is_current_thread() const noexcept {
   MutexLock lock(mutex_);
   return thread_.get_id() == std::this_thread::get_id();
@@ -150,6 +159,7 @@ VcpuAction VcpuThread::ParkIfAsked() noexcept {
 
 void VcpuThread::Main() noexcept {
   thread_id_.store(gettid(), std::memory_order_relaxed);
+  thread_id_.notify_all();
   pthread_setname_np(pthread_self(), ("vcpu" + std::to_string(index())).c_str());
   UnblockKickSignal();
   auto action = ParkIfAsked();

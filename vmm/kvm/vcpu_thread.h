@@ -51,8 +51,8 @@ class VcpuThread {
   bool finished() const noexcept;
   bool is_current_thread() const noexcept;
   unsigned index() const { return vcpu_->index(); }
-  // The host's thread id; 0 before the thread ran.
-  int thread_id() const noexcept { return thread_id_.load(std::memory_order_relaxed); }
+  // The host's thread id, 0 before Start. Right after it, blocks until the thread has begun.
+  int thread_id() const noexcept;
   // Only while parked or finished, or before Start.
   Vcpu& vcpu() { return *vcpu_; }
 

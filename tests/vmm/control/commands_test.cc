@@ -155,7 +155,11 @@ TEST_F(Commands, AnUnplugIsAnOperationWithANumberThatCanBeWatchedAndWithdrawn) {
   Run("x-faultline-memory-cancel", {{"operation", 1}});
   EXPECT_EQ(vm_.cancels, std::vector<uint64_t>{1});
   EXPECT_NE(Error("x-faultline-memory-cancel", {{"operation", 7}}), "");
-  vm_.operations[0].result = UnplugResult{.id = "dimm0", .outcome = UnplugOutcome::kWithdrawn, .reason = "withdrawn"};
+  UnplugResult withdrawn;
+  withdrawn.id = "dimm0";
+  withdrawn.outcome = UnplugOutcome::kWithdrawn;
+  withdrawn.reason = "withdrawn";
+  vm_.operations[0].result = withdrawn;
   list = Run("x-faultline-memory-operations");
   EXPECT_EQ(list.at(0).at("result").at("outcome"), "withdrawn");
 }

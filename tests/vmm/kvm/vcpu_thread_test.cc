@@ -45,6 +45,15 @@ class VcpuThreadTest : public testing::Test {
   RecordingHandler handler_;
 };
 
+TEST_F(VcpuThreadTest, ItsThreadIdIsThereAsSoonAsItIsStarted) {
+  for (int i = 0; i < 50; ++i) {
+    TinyVm vm(say_42_then_end(), handler_);
+    EXPECT_EQ(vm.thread->thread_id(), 0);
+    vm.thread->Start(/*paused=*/true);
+    EXPECT_GT(vm.thread->thread_id(), 0);
+  }
+}
+
 TEST_F(VcpuThreadTest, PortWritesReachTheHandlerInOrder) {
   TinyVm vm(say_42_then_end(), handler_);
   vm.thread->Start();
