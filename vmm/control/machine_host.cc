@@ -27,6 +27,7 @@ void MachineHost::Restart(bool paused) {
                           .size = device.gpa.size,
                           .slot = device.slot,
                           .address = device.gpa.start,
+                          .node = device.node,
                           .backing = device.backing,
                           .source = nullptr});
   }
