@@ -8,7 +8,6 @@
 #include "guestmem/hex.h"
 
 namespace faultline {
-namespace {}  // namespace
 
 void Bus::Attach(uint64_t base, Bytes size, BusDevice& device) {
   const uint64_t last = base + (size.value - 1);
