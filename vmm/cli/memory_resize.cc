@@ -74,16 +74,12 @@ class MemoryResize final : public Subcommand {
       const auto now = QmpClient::Clock::now();
       const bool over = BytesOf(device, "plugged") == BytesOf(device, "requested") || now >= deadline;
       if (show && (shown || now - start > std::chrono::seconds(1))) {
-        Progress(over ? "\r\033[K" : "\r" + id + ": " + ReadableSize(BytesOf(device, "plugged")) + " … \033[K");
+        PrintProgress(over ? "\r\033[K" : "\r" + id + ": " + ReadableSize(BytesOf(device, "plugged")) + " … \033[K");
         shown = true;
       }
       if (over) return device;
       std::this_thread::sleep_for(std::min<nanoseconds>(kLook, deadline - now));
     }
-  }
-
-  static void Progress(const std::string& text) {
-    [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size());
   }
 
   std::string Reason(const json& device, nanoseconds timeout) const {

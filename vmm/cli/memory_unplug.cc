@@ -93,12 +93,12 @@ class MemoryUnplug final : public Subcommand {
         const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(QmpClient::Clock::now() - start).count();
         std::string line = StageText();
         line += " … " + std::to_string(seconds) + " s";
-        Progress("\r");
-        Progress(line);
-        Progress("\033[K");
+        PrintProgress("\r");
+        PrintProgress(line);
+        PrintProgress("\033[K");
       }
     }
-    if (shown) Progress("\r\033[K");
+    if (shown) PrintProgress("\r\033[K");
     return outcome;
   }
 
@@ -120,10 +120,6 @@ class MemoryUnplug final : public Subcommand {
     if (stage_ == "emptying") return "The guest is emptying " + id_;
     if (stage_ == "removing") return "The guest gave up " + id_ + "; the host takes it back";
     return "Waiting for the guest to look at the request to give up " + id_;
-  }
-
-  static void Progress(const std::string& text) {
-    [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size());
   }
 
   void Report(const json& outcome) const {

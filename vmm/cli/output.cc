@@ -62,6 +62,8 @@ void PrintError(std::string_view sentence) {
 
 void PrintRemark(std::string_view sentence) { WriteAll(STDERR_FILENO, OneLine(sentence) + "\n"); }
 
+void PrintProgress(std::string_view text) { WriteAll(STDERR_FILENO, text); }
+
 std::string Table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
   for (const auto& row : rows) {

@@ -20,6 +20,9 @@ void PrintJson(const nlohmann::json& value);
 void PrintError(std::string_view sentence);
 // The same without the prefix: for remarks that are no errors.
 void PrintRemark(std::string_view sentence);
+// To standard error as it is, for a line that is written over and over on a terminal; one that cannot be written is
+// lost.
+void PrintProgress(std::string_view text);
 
 // Rows under a heading, columns aligned to the left by their widest cell.
 std::string Table(const std::vector<std::vector<std::string>>& rows);

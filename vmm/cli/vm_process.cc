@@ -67,9 +67,8 @@ MachineConfig VmProcess::Config() {
 
 void VmProcess::Reset() {
   loop_.Post([this] {
-    const bool running = machine_.machine().Status().state == RunState::kRunning;
     server_->Emit("RESET", {{"guest", false}, {"reason", "host-qmp-system-reset"}});
-    machine_.Restart(!running);
+    machine_.Reset();
   });
 }
 

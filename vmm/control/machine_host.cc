@@ -35,4 +35,6 @@ void MachineHost::Restart(bool paused) {
   machine_->Start();
 }
 
+void MachineHost::Reset() { Restart(machine_->Status().state != RunState::kRunning); }
+
 }  // namespace faultline

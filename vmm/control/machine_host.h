@@ -22,6 +22,8 @@ class MachineHost {
   // What a reset does: ends the machine, makes another one with the same memory plugged, and starts it: paused if
   // `paused`. Throws what Machine does; there is no machine then, and the program has to end.
   void Restart(bool paused);
+  // The same, paused unless the machine ran.
+  void Reset();
 
  private:
   std::unique_ptr<Machine> Make(bool paused);

@@ -1,12 +1,11 @@
 // qemu-system-faultline: the program libvirt's qemu driver starts, as the domain's <emulator>.
-#include <fcntl.h>
-
 #include <csignal>
 #include <cstdio>
 #include <string>
 #include <vector>
 
 #include "guestmem/error.h"
+#include "vmm/cli/standard_descriptors.h"
 #include "vmm/control/version.h"
 #include "vmm/qemu/daemon.h"
 #include "vmm/qemu/listener.h"
@@ -56,10 +55,7 @@ int Run(const std::vector<std::string>& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // The first file opened would take the number of a closed standard descriptor, and be mistaken for it.
-  for (int fd = 0; fd <= 2; ++fd) {
-    if (fcntl(fd, F_GETFD) < 0) open("/dev/null", O_RDWR);
-  }
+  faultline::FillStandardDescriptors();
   // A reader that goes away must not take the VM with it.
   std::signal(SIGPIPE, SIG_IGN);
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);

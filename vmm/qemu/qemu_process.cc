@@ -100,9 +100,8 @@ void QemuProcess::OnSignal(int /*signal*/) {
 void QemuProcess::Reset() {
   // Once the command is answered.
   loop_.Post([this] {
-    const bool running = machine_.machine().Status().state == RunState::kRunning;
     Emit("RESET", {{"guest", false}, {"reason", "host-qmp-system-reset"}});
-    machine_.Restart(!running);
+    machine_.Reset();
   });
 }
 

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tests/vmm/control/fake_vm.h"
+#include "tests/vmm/control/command_runner.h"
 #include "vmm/control/command_table.h"
 #include "vmm/control/qmp_error.h"
 
@@ -11,19 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-class Commands : public testing::Test {
- protected:
-  json Run(std::string_view name, const json& arguments = json::object()) { return RunCommand(name, arguments, vm_); }
-  std::string Error(std::string_view name, const json& arguments = json::object()) {
-    try {
-      Run(name, arguments);
-    } catch (const std::exception& e) {
-      return e.what();
-    }
-    return "";
-  }
-  FakeVm vm_;
-};
+class Commands : public CommandRunner {};
 
 TEST_F(Commands, QueryStatusUsesQemusWords) {
   EXPECT_EQ(Run("query-status"), (json{{"running", true}, {"singlestep", false}, {"status", "running"}}));

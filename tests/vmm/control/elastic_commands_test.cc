@@ -5,7 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "tests/vmm/control/fake_vm.h"
+#include "tests/vmm/control/command_runner.h"
 #include "vmm/control/command_table.h"
 #include "vmm/control/machine_events.h"
 #include "vmm/control/qmp_error.h"
@@ -32,7 +32,7 @@ class FakeBalloon final : public Balloon {
   std::chrono::seconds interval_{0};
 };
 
-class ElasticCommands : public testing::Test {
+class ElasticCommands : public CommandRunner {
  protected:
   void AddMem(const std::string& id) {
     VirtioMemInfo mem;
@@ -43,16 +43,6 @@ class ElasticCommands : public testing::Test {
     mem.present = 8_MiB;
     vm_.mems.push_back(mem);
   }
-  json Run(std::string_view name, const json& arguments = json::object()) { return RunCommand(name, arguments, vm_); }
-  std::string Error(std::string_view name, const json& arguments = json::object()) {
-    try {
-      Run(name, arguments);
-    } catch (const std::exception& e) {
-      return e.what();
-    }
-    return "";
-  }
-  FakeVm vm_;
   FakeBalloon balloon_;
 };
 
