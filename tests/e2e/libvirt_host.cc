@@ -122,7 +122,8 @@ void LibvirtHost::Cover(const std::string& what, const std::string& with) {
 
 void LibvirtHost::MakeNamespace() {
   ASSERT_EQ(unshare(CLONE_NEWNS), 0) << std::strerror(errno);
-  ASSERT_EQ(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0) << std::strerror(errno);
+  ASSERT_EQ(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0)
+      << std::strerror(errno) << ": in a chroot, make its root a mount point first (mount --bind ROOT ROOT)";
   // libvirt looks these up even when it runs all VMs as root.
   File("passwd", Slurp("/etc/passwd") + "libvirt-qemu:x:64055:64055::/:/usr/sbin/nologin\n");
   File("group", Slurp("/etc/group") + "libvirt-qemu:x:64055:\n");
