@@ -24,6 +24,9 @@ constexpr uint8_t kPageFaultVector = 14;
 // RFLAGS.
 constexpr uint64_t kCarry = 1U << 0, kParity = 1U << 2, kAuxiliary = 1U << 4, kZero = 1U << 6, kSign = 1U << 7,
                    kOverflow = 1U << 11, kAlignmentCheck = 1U << 18;
+constexpr uint32_t kMxcsrReserved = 0xffff0000;
+// CR4.
+constexpr uint64_t kOsFxsr = 1U << 9;
 // CR0.
 constexpr uint64_t kMonitorCoprocessor = 1U << 1, kEmulation = 1U << 2, kTaskSwitched = 1U << 3;
 
@@ -71,6 +74,9 @@ class Execution {
         return std::pair(AssistKind::kPopcnt, Popcnt());
       case ZYDIS_MNEMONIC_CMPXCHG16B:
         return std::pair(AssistKind::kCmpxchg16b, Cmpxchg16b());
+      case ZYDIS_MNEMONIC_LDMXCSR:
+      case ZYDIS_MNEMONIC_STMXCSR:
+        return std::pair(AssistKind::kMxcsr, Mxcsr());
       default:
         if (instruction_.info.meta.isa_ext != ZYDIS_ISA_EXT_X87) return std::nullopt;
         return std::pair(AssistKind::kX87, X87());
@@ -235,6 +241,24 @@ class Execution {
     return Completed();
   }
 
+  AssistResult Mxcsr() {
+    if (x87_.access == nullptr) return {};
+    if ((registers_.cr0 & kEmulation) != 0 || (registers_.cr4 & kOsFxsr) == 0) return Exception(kInvalidOpcode);
+    if ((registers_.cr0 & kTaskSwitched) != 0) return Exception(kDeviceNotAvailable);
+    const uint64_t address = EffectiveAddress(instruction_.operands[0]);
+    uint32_t value = 0;
+    const std::span bytes = std::as_writable_bytes(std::span(&value, 1));
+    if (instruction_.info.mnemonic == ZYDIS_MNEMONIC_STMXCSR) {
+      value = x87_.access->LoadMxcsr();
+      if (const LinearResult got = linear_.Write(address, bytes); got != LinearResult::kOk) return MemoryFailure(got);
+      return Completed();
+    }
+    if (const LinearResult got = linear_.Read(address, bytes); got != LinearResult::kOk) return MemoryFailure(got);
+    if ((value & kMxcsrReserved) != 0) return Exception(kGeneralProtection, 0);
+    x87_.access->StoreMxcsr(value);
+    return Completed();
+  }
+
   uint8_t ModRm() const {
     const auto& modrm = instruction_.info.raw.modrm;
     return static_cast<uint8_t>(modrm.mod << 6 | modrm.reg << 3 | modrm.rm);
@@ -263,6 +287,8 @@ std::string_view ToString(AssistKind kind) {
       return "cmpxchg16b";
     case AssistKind::kX87:
       return "x87";
+    case AssistKind::kMxcsr:
+      return "ldmxcsr/stmxcsr";
   }
   return "unknown";
 }

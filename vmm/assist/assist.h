@@ -59,8 +59,9 @@ enum class AssistKind : uint8_t {
   kPopcnt,
   kCmpxchg16b,
   kX87,
+  kMxcsr,
 };
-inline constexpr size_t kAssistKinds = 6;
+inline constexpr size_t kAssistKinds = 7;
 std::string_view ToString(AssistKind kind);
 
 class InstructionAssist {

@@ -30,12 +30,15 @@ struct X87State {
   std::array<std::array<std::byte, 16>, 8> stack{};  // ST(0) first
 };
 
-// A vCPU's, when an instruction asks for it. Both may throw Error.
+// A vCPU's, when an instruction asks for it. All may throw Error.
 class X87Access {
  public:
   virtual ~X87Access() = default;
   virtual X87State Load() = 0;
   virtual void Store(const X87State& state) = 0;
+  // The control and status register of SSE (Intel SDM vol. 1 §10.2.3).
+  virtual uint32_t LoadMxcsr() = 0;
+  virtual void StoreMxcsr(uint32_t mxcsr) = 0;
 };
 
 class X87Unit {

@@ -46,6 +46,13 @@ struct MsrsHeader {
   uint32_t padding;
 };
 inline constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, MsrsHeader);
+// kvm_xsave, likewise.
+struct Xsave {
+  uint32_t region[1024];
+};
+inline constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, Xsave);
+inline constexpr unsigned long kSetXsave = _IOW(KVMIO, 0xa5, Xsave);
+inline constexpr unsigned long kGetXsave2 = _IOR(KVMIO, 0xcf, Xsave);
 struct IrqRoutingHeader {
   uint32_t count;
   uint32_t flags;

@@ -113,6 +113,34 @@ void Vcpu::SetFpu(const kvm_fpu& fpu) {
   if (const int rc = Ioctl(KVM_SET_FPU, &copy); rc < 0) ThrowVcpuError(index_, "set the floating-point state of", -rc);
 }
 
+// Where the image that FXSAVE writes has it (Intel SDM vol. 1 §10.5.1), in words.
+constexpr size_t kMxcsrWord = 6;
+// XSTATE_BV, behind that image (§13.4.2): whether SSE's part of it, MXCSR included, counts.
+constexpr size_t kXstateBvWord = 128;
+constexpr uint32_t kSseState = 1U << 1;
+
+std::vector<uint32_t> Vcpu::GetXsave() const {
+  // More than 4 KiB where the host's processors have AMX (KVM API 4.134).
+  const int size = vm_->CheckExtension(KVM_CAP_XSAVE2);
+  const bool larger = size > static_cast<int>(sizeof(kvm::Xsave));
+  std::vector<uint32_t> xsave((larger ? static_cast<size_t>(size) : sizeof(kvm::Xsave)) / sizeof(uint32_t));
+  if (const int rc = Ioctl(larger ? kvm::kGetXsave2 : kvm::kGetXsave, xsave.data()); rc < 0) {
+    ThrowVcpuError(index_, "tell the extended state of", -rc);
+  }
+  return xsave;
+}
+
+uint32_t Vcpu::GetMxcsr() const { return GetXsave()[kMxcsrWord]; }
+
+void Vcpu::SetMxcsr(uint32_t mxcsr) {
+  std::vector<uint32_t> xsave = GetXsave();
+  xsave[kMxcsrWord] = mxcsr;
+  xsave[kXstateBvWord] |= kSseState;
+  if (const int rc = Ioctl(kvm::kSetXsave, xsave.data()); rc < 0) {
+    ThrowVcpuError(index_, "set the extended state of", -rc);
+  }
+}
+
 kvm_vcpu_events Vcpu::GetEvents() const {
   kvm_vcpu_events events{};
   if (const int rc = Ioctl(KVM_GET_VCPU_EVENTS, &events); rc < 0) {

@@ -7,6 +7,7 @@
 #include <linux/kvm.h>
 
 #include <span>
+#include <vector>
 
 #include "guestmem/host.h"
 #include "guestmem/types.h"
@@ -56,9 +57,12 @@ class Vcpu {
   // The local APIC's registers, 4 KiB as the guest sees them (KVM API 4.57).
   kvm_lapic_state GetLapic() const;
   void SetLapic(const kvm_lapic_state& lapic);
-  // Pending exceptions, interrupts and the like (KVM API 4.31).
   kvm_fpu GetFpu() const;
   void SetFpu(const kvm_fpu& fpu);
+  // KVM leaves MXCSR out of kvm_fpu's meaning, though it has a field for it.
+  uint32_t GetMxcsr() const;
+  void SetMxcsr(uint32_t mxcsr);
+  // Pending exceptions, interrupts and the like (KVM API 4.31).
   kvm_vcpu_events GetEvents() const;
   void SetEvents(const kvm_vcpu_events& events);
 
@@ -71,6 +75,7 @@ class Vcpu {
 
  private:
   int Ioctl(unsigned long request, void* argument) const noexcept;
+  std::vector<uint32_t> GetXsave() const;
 
   const KvmVm* vm_;
   unsigned index_;

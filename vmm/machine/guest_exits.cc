@@ -64,6 +64,8 @@ class VcpuX87 final : public X87Access {
     SetX87State(state, &fpu);
     vcpu_.SetFpu(fpu);
   }
+  uint32_t LoadMxcsr() override { return vcpu_.GetMxcsr(); }
+  void StoreMxcsr(uint32_t mxcsr) override { vcpu_.SetMxcsr(mxcsr); }
 
  private:
   Vcpu& vcpu_;

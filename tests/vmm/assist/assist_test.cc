@@ -159,6 +159,31 @@ TEST(Assist, Cmpxchg16bFaultsWhenMisalignedOrReadOnly) {
   EXPECT_EQ(result.error_code, 3U) << "present, write";
 }
 
+TEST(Assist, LoadsAndStoresTheControlRegisterOfSse) {
+  AssistWorld world;
+  world.registers.cr4 |= 0x200;  // OSFXSR
+  world.registers.gpr[4] = AssistWorld::kLinear;
+  world.Write<uint32_t>(AssistWorld::kPhysical + Bytes(4), 0x9fc0);
+  const std::vector<uint8_t> ldmxcsr{0x0f, 0xae, 0x54, 0x24, 0x04};  // [rsp+4]
+  const std::vector<uint8_t> stmxcsr{0x0f, 0xae, 0x5c, 0x24, 0x08};  // [rsp+8]
+  EXPECT_EQ(world.Complete(ldmxcsr).outcome, AssistResult::Outcome::kCompleted);
+  EXPECT_EQ(world.x87.mxcsr, 0x9fc0U);
+  EXPECT_EQ(world.registers.rip, 5U);
+  EXPECT_EQ(world.Complete(stmxcsr).outcome, AssistResult::Outcome::kCompleted);
+  EXPECT_EQ(world.Read<uint32_t>(AssistWorld::kPhysical + Bytes(8)), 0x9fc0U);
+  EXPECT_EQ(world.assist.count(AssistKind::kMxcsr), 2U);
+
+  world.Write<uint32_t>(AssistWorld::kPhysical + Bytes(4), 0x10000);
+  const AssistResult reserved = world.Complete(ldmxcsr);
+  EXPECT_EQ(reserved.outcome, AssistResult::Outcome::kException);
+  EXPECT_EQ(reserved.vector, 13);
+  EXPECT_EQ(world.x87.mxcsr, 0x9fc0U);
+  world.registers.cr0 |= 8;  // TS
+  EXPECT_EQ(world.Complete(ldmxcsr).vector, 7);
+  world.registers.cr4 &= ~uint64_t{0x200};
+  EXPECT_EQ(world.Complete(ldmxcsr).vector, 6);
+}
+
 TEST(Assist, FetchesTheInstructionItselfWhenKvmDidNotGiveIt) {
   AssistWorld world;
   world.registers.rip = AssistWorld::kLinear + 0xfff;  // the last byte that is mapped

@@ -52,7 +52,10 @@ class AssistWorld {
    public:
     X87State Load() override { return state; }
     void Store(const X87State& stored) override { state = stored; }
+    uint32_t LoadMxcsr() override { return mxcsr; }
+    void StoreMxcsr(uint32_t stored) override { mxcsr = stored; }
     X87State state;
+    uint32_t mxcsr = 0x1f80;
   };
   KeptX87 x87;
   GuestMemory& memory() { return memory_; }

@@ -77,5 +77,19 @@ TEST(KvmSystem, ItsCpuidListIsWhatTheKernelUnderstands) {
   EXPECT_GE(cpuid.entries[0].eax, 1u);
 }
 
+TEST(KvmVcpu, KeepsTheControlRegisterOfSseThatItIsGiven) {
+  SKIP_WITHOUT_KVM();
+  KvmSystem system(Host::System());
+  KvmVm vm(system);
+  Vcpu vcpu(vm, 0);
+  EXPECT_EQ(vcpu.GetMxcsr(), 0x1f80U) << "as after a reset";
+  kvm_fpu fpu = vcpu.GetFpu();
+  fpu.fcw = 0x27f;
+  vcpu.SetFpu(fpu);
+  vcpu.SetMxcsr(0x9fc0);
+  EXPECT_EQ(vcpu.GetMxcsr(), 0x9fc0U);
+  EXPECT_EQ(vcpu.GetFpu().fcw, 0x27f) << "the rest stays";
+}
+
 }  // namespace
 }  // namespace faultline
