@@ -32,7 +32,8 @@ const std::vector<Words>& Commands() {
                                             {"version"},
                                             {"memory", "resize"},
                                             {"memory", "balloon"},
-                                            {"memory", "trim"}};
+                                            {"memory", "trim"},
+                                            {"memory", "auto"}};
   return kCommands;
 }
 
@@ -76,7 +77,7 @@ TEST(Help, ListsEveryCommand) {
   }
   // And no command that these tests do not know.
   EXPECT_EQ(Matches(program, "\n  ([a-z]+)  ").size(), 11U);
-  EXPECT_EQ(Matches(memory, "\n  ([a-z]+)  ").size(), 8U);
+  EXPECT_EQ(Matches(memory, "\n  ([a-z]+)  ").size(), 9U);
 }
 
 TEST(Help, TeachesByExampleAndFitsATerminal) {
@@ -129,7 +130,7 @@ TEST(Completion, OffersTheOptionsOfEveryCommandAndNoOthers) {
 TEST(Completion, OffersEveryCommand) {
   const std::string script = ReadFile("vmm/cli/completions/faultline.bash");
   for (const Words& command : Commands()) EXPECT_THAT(script, testing::ContainsRegex("words=.*" + command.front()));
-  EXPECT_THAT(script, testing::HasSubstr("plug unplug resize balloon trim list operations cancel"));
+  EXPECT_THAT(script, testing::HasSubstr("plug unplug resize balloon trim auto list operations cancel"));
 }
 
 }  // namespace

@@ -39,9 +39,12 @@ MemoryConfig ParseMemoryOption(std::string_view text) {
       memory.backing = ParseBackingSpec(value);
     } else if (key == "fault-around") {
       memory.fault_around = ParseFaultAround(value);
+    } else if (key == "auto") {
+      memory.automatic = equals == std::string_view::npos ? AutoMemoryMode::kOn : ParseAutoMemoryMode(value);
     } else {
-      throw UsageError("--memory: '" + std::string(part.substr(0, 40)) +
-                       "' is unknown; after the size come max=SIZE, slots=N, nodes=N, backing=KIND, fault-around=SIZE");
+      throw UsageError(
+          "--memory: '" + std::string(part.substr(0, 40)) +
+          "' is unknown; after the size come max=SIZE, slots=N, nodes=N, backing=KIND, fault-around=SIZE, auto");
     }
   }
   return memory;

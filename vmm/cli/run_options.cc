@@ -39,6 +39,9 @@ void RunOptionTexts::Describe(OptionList& options) {
       "  nodes=N            NUMA nodes, up to 8; those above 0 are for plugged memory (--node)\n"
       "  backing=KIND       anonymous (default), memfd, hugetlb or file:PATH\n"
       "  fault-around=SIZE  how much one fault brings in: auto (default), or 4K to 2M\n"
+      "  auto               resize by itself, by what host and guest need (`faultline memory auto`); implies --balloon "
+      "on;\n"
+      "                     auto=dry-run only tells what it would do\n"
       "\n"
       "Keys of --disk: readonly, serial=TEXT. --net is user (the guest gets 10.0.2.15 by DHCP, gateway 10.0.2.2) or\n"
       "tap:NAME; its keys: hostfwd=tcp:127.0.0.1:8080-:80 (user), restricted (user), mac=ADDRESS. --disk, --net and\n"
@@ -82,6 +85,12 @@ RunOptions RunOptionTexts::Parse() const {
   if (log_level_) options.log_level = ParseLogLevel(*log_level_);
   Validate(options.machine);
   guest_.Parse(&options.machine);
+  if (options.machine.memory.automatic != AutoMemoryMode::kOff) {
+    if (options.machine.boot.kernel.empty()) {
+      throw UsageError("--memory auto: the built-in guest has no balloon driver; boot one with --linux or --kernel");
+    }
+    if (!options.machine.balloon) options.machine.balloon.emplace();
+  }
   return options;
 }
 

@@ -40,6 +40,7 @@ std::unique_ptr<Subcommand> MakeMemoryList();
 std::unique_ptr<Subcommand> MakeMemoryResize();
 std::unique_ptr<Subcommand> MakeMemoryBalloon();
 std::unique_ptr<Subcommand> MakeMemoryTrim();
+std::unique_ptr<Subcommand> MakeMemoryAuto();
 std::unique_ptr<Subcommand> MakeMemoryOperations();
 std::unique_ptr<Subcommand> MakeMemoryCancel();
 std::unique_ptr<Subcommand> MakePause();

@@ -14,6 +14,7 @@ std::span<const SubcommandEntry> Subcommands() {
       SubcommandEntry{"memory", "resize", "Have the guest use more or less of a virtio-mem device", MakeMemoryResize},
       SubcommandEntry{"memory", "balloon", "Have the guest's balloon take memory, or give it back", MakeMemoryBalloon},
       SubcommandEntry{"memory", "trim", "Take the guest's free memory, once", MakeMemoryTrim},
+      SubcommandEntry{"memory", "auto", "Have memory follow what host and guest need of it", MakeMemoryAuto},
       SubcommandEntry{"memory", "list", "Show the plugged memory of a VM", MakeMemoryList},
       SubcommandEntry{"memory", "operations", "Show unplugs under way and their outcomes", MakeMemoryOperations},
       SubcommandEntry{"memory", "cancel", "Withdraw an unplug that waits for the guest", MakeMemoryCancel},

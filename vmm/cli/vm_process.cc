@@ -72,6 +72,11 @@ void VmProcess::Reset() {
   });
 }
 
+void VmProcess::LookAtMemory() {
+  control_.auto_memory().Tick(control_, EventLoop::Clock::now());
+  loop_.AddTimer(AutoMemory::kPeriod, [this] { LookAtMemory(); });
+}
+
 void VmProcess::Quit(const std::string& why) {
   if (quit_reason_.empty()) quit_reason_ = why;
   loop_.Quit();
@@ -111,6 +116,10 @@ ExitStatus VmProcess::Run() {
   console_->Start({[this](std::span<const std::byte> typed) { return machine_.machine().ConsoleInput(typed); },
                    [this] { Quit("Ctrl-A x ended it"); }});
   machine_.machine().Start();
+  if (options_.machine.balloon) {
+    control_.auto_memory().SetMode(options_.machine.memory.automatic, control_);
+    LookAtMemory();
+  }
   loop_.Run();
   machine_.machine().Stop();
   ExitStatus status = machine_.machine().WaitForExit();

@@ -39,6 +39,8 @@ class VmProcess {
   MachineConfig Config();
   // Once the monitor's command is answered.
   void Reset();
+  // Now and then, for as long as the loop runs.
+  void LookAtMemory();
   // Ends the loop, once; `why` is the sentence if nothing else ended the VM.
   void Quit(const std::string& why);
   void OnMachineEvent(const MachineEvent& event) EXCLUDES(relay_mutex_);

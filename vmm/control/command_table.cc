@@ -51,6 +51,7 @@ constexpr std::array kCommands{
     Command{"system_reset", SystemReset},
     Command{"x-faultline-balloon-trim", FaultlineBalloonTrim},
     Command{"x-faultline-info", FaultlineInfo},
+    Command{"x-faultline-memory-auto", FaultlineMemoryAuto},
     Command{"x-faultline-memory-cancel", FaultlineMemoryCancel},
     Command{"x-faultline-memory-devices", FaultlineMemoryDevices},
     Command{"x-faultline-memory-operations", FaultlineMemoryOperations},

@@ -10,6 +10,8 @@
 
 #include "devices/virtio/balloon.h"
 #include "guestmem/latency_histogram.h"
+#include "vmm/control/auto_memory.h"
+#include "vmm/control/host_pressure.h"
 #include "vmm/control/inventory.h"
 #include "vmm/control/memory_backends.h"
 #include "vmm/machine/machine.h"
@@ -53,9 +55,11 @@ class VmControl {
   virtual Balloon* balloon() = 0;
 
   MemoryBackends& backends() { return backends_; }
+  AutoMemory& auto_memory() { return auto_memory_; }
 
  private:
   MemoryBackends backends_;
+  AutoMemory auto_memory_{[] { return HostMemoryPressure(); }};
 };
 
 }  // namespace faultline

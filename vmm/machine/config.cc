@@ -100,6 +100,26 @@ void ValidateVirtioMem(const MachineConfig& config) {
 
 }  // namespace
 
+AutoMemoryMode ParseAutoMemoryMode(std::string_view text) {
+  for (const auto mode : {AutoMemoryMode::kOff, AutoMemoryMode::kDryRun, AutoMemoryMode::kOn}) {
+    if (text == ToString(mode)) return mode;
+  }
+  throw UsageError("'" + std::string(text.substr(0, 40)) +
+                   "' is no way to resize memory automatically: choose on, dry-run or off");
+}
+
+std::string_view ToString(AutoMemoryMode mode) {
+  switch (mode) {
+    case AutoMemoryMode::kOff:
+      return "off";
+    case AutoMemoryMode::kDryRun:
+      return "dry-run";
+    case AutoMemoryMode::kOn:
+      return "on";
+  }
+  return "?";
+}
+
 UnpluggedPolicy ParseUnpluggedPolicy(std::string_view text) {
   for (const auto policy : {UnpluggedPolicy::kOnes, UnpluggedPolicy::kStop, UnpluggedPolicy::kLog}) {
     if (text == ToString(policy)) return policy;

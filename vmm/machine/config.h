@@ -28,6 +28,17 @@ enum class UnpluggedPolicy : uint8_t {
 UnpluggedPolicy ParseUnpluggedPolicy(std::string_view text);
 std::string_view ToString(UnpluggedPolicy policy);
 
+// Whether a VM's memory follows what host and guest need of it by itself (vmm/control/auto_memory.h).
+enum class AutoMemoryMode : uint8_t {
+  kOff,
+  kDryRun,  // it looks and tells what it would do
+  kOn,
+};
+
+// "off", "dry-run", "on"; throws UsageError on anything else.
+AutoMemoryMode ParseAutoMemoryMode(std::string_view text);
+std::string_view ToString(AutoMemoryMode mode);
+
 // Plug sizes and places are multiples of this.
 inline constexpr Bytes kPlugGranule = kLeafSpan;
 // What Linux takes in and gives up as a whole (memory_block_size_bytes on x86-64 below 64 GiB). A guest that has blocks
@@ -53,7 +64,8 @@ struct MemoryConfig {
   unsigned nodes = 1;    // NUMA nodes, at most 8: boot memory and CPUs are in node 0, plugged memory in any
   BackingSpec backing;   // of boot memory, and of plugged memory that names none of its own
   FaultAround fault_around;
-  std::vector<VirtioMemOptions> virtio_mem;  // of a guest that is booted; the built-in one has none
+  AutoMemoryMode automatic = AutoMemoryMode::kOff;  // otherwise the machine has a balloon
+  std::vector<VirtioMemOptions> virtio_mem;         // of a guest that is booted; the built-in one has none
 };
 
 // What to boot instead of the built-in guest, as paths and text. See vmm/boot/boot.h.

@@ -18,6 +18,12 @@ TEST(MemoryOption, TakesASizeAndKeysInAnyOrder) {
   EXPECT_EQ(ParseMemoryOption("max=1G,slots=1").boot, MemoryConfig{}.boot) << "the size may be left out";
 }
 
+TEST(MemoryOption, AutomaticIsOffOnOrADryRun) {
+  EXPECT_EQ(ParseMemoryOption("256M").automatic, AutoMemoryMode::kOff);
+  EXPECT_EQ(ParseMemoryOption("256M,auto").automatic, AutoMemoryMode::kOn);
+  EXPECT_EQ(ParseMemoryOption("256M,auto=dry-run,max=1G").automatic, AutoMemoryMode::kDryRun);
+}
+
 TEST(MemoryOption, NamesThePartThatIsWrong) {
   const std::pair<const char*, const char*> kBad[] = {
       {"", "--memory"},
@@ -37,6 +43,7 @@ TEST(MemoryOption, NamesThePartThatIsWrong) {
       {"256M,512M", "512M"},
       {"256M,backing=tape", "tape"},
       {"256M,fault-around=3", "fault"},
+      {"256M,auto=perhaps", "'perhaps'"},
   };
   for (const auto& [text, part] : kBad) {
     try {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/vmm/control/command_runner.h"
+#include "tests/vmm/control/fake_balloon.h"
 #include "vmm/control/command_table.h"
 #include "vmm/control/machine_events.h"
 #include "vmm/control/qmp_error.h"
@@ -14,23 +15,6 @@ namespace faultline {
 namespace {
 
 using nlohmann::json;
-
-class FakeBalloon final : public Balloon {
- public:
-  void SetTarget(Bytes target) override { the_state.target = target; }
-  BalloonState state() const override { return the_state; }
-  BalloonStatistics statistics() const override { return the_statistics; }
-  void SetStatisticsInterval(std::chrono::seconds interval) override { interval_ = interval; }
-  std::chrono::seconds statistics_interval() const override { return interval_; }
-  bool StartHinting() override { return std::exchange(can_hint, false); }
-
-  BalloonState the_state;
-  BalloonStatistics the_statistics;
-  bool can_hint = false;
-
- private:
-  std::chrono::seconds interval_{0};
-};
 
 class ElasticCommands : public CommandRunner {
  protected:

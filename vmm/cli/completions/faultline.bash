@@ -21,7 +21,7 @@ _faultline() {
   fi
   if [[ $command == memory ]]; then
     if [[ $COMP_CWORD -eq 2 ]]; then
-      mapfile -t COMPREPLY < <(compgen -W "plug unplug resize balloon trim list operations cancel --help" -- "$cur")
+      mapfile -t COMPREPLY < <(compgen -W "plug unplug resize balloon trim auto list operations cancel --help" -- "$cur")
       return
     fi
     command="memory ${COMP_WORDS[2]}"
@@ -34,6 +34,7 @@ _faultline() {
     --balloon) words="on size= deflate-on-oom= reporting=" ;;
     --device) words="debug-exit" ;;
     --on-reboot) words="restart exit" ;;
+    --set) words="on off dry-run" ;;
     --net) words="user tap:" ;;
     --kernel | --initrd | --disk)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur")
@@ -78,6 +79,7 @@ _faultline() {
     "memory resize") options="--id --timeout --json --help" ;;
     "memory balloon") options="--timeout --json --help" ;;
     "memory trim") options="--help" ;;
+    "memory auto") options="--set --json --help" ;;
     "memory unplug") options="--force --timeout --detach --json --help" ;;
     storm)
       options="--engine --vcpus --regions --region-size --duration --churn --pattern --unplug --source --fault-around"

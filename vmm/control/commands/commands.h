@@ -73,6 +73,8 @@ nlohmann::json FaultlineMemoryOperations(const nlohmann::json& arguments, VmCont
 nlohmann::json FaultlineMemoryCancel(const nlohmann::json& arguments, VmControl& vm);
 // {size, id?}: as qom-set of requested-size; without an id, of the only virtio-mem device. Returns {id}.
 nlohmann::json FaultlineMemoryResize(const nlohmann::json& arguments, VmControl& vm);
+// {mode?}: sets how memory is resized automatically, "on", "dry-run" or "off", and returns AutoMemory::Report.
+nlohmann::json FaultlineMemoryAuto(const nlohmann::json& arguments, VmControl& vm);
 // Starts a round of free page hinting.
 nlohmann::json FaultlineBalloonTrim(const nlohmann::json& arguments, VmControl& vm);
 // The plugged devices, virtio-mem devices and the balloon, with what is in use of each.
