@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <thread>
 
 #include "guestmem/error.h"
@@ -148,17 +149,19 @@ TEST_F(VcpuThreadTest, StartedPausedItRunsNothingBeforeResume) {
 
 TEST_F(VcpuThreadTest, APauseAskedInAHandlerLosesNoAnswer) {
   TinyVm* tiny = nullptr;
+  std::atomic<bool> asked = false;
   handler_.on_io = [&](Vcpu&, uint64_t port, std::span<std::byte> data, bool) {
     if (port == kEnd) return VcpuAction::kFinish;
     const uint32_t answer = 77;
     memcpy(data.data(), &answer, sizeof(answer));
     tiny->thread->RequestPause();
+    asked = true;
     return VcpuAction::kContinue;
   };
   TinyVm vm(read_port_and_tell(), handler_);
   tiny = &vm;
   vm.thread->Start();
-  while (handler_.ios().empty()) std::this_thread::yield();
+  while (!asked) std::this_thread::yield();
   vm.thread->WaitParked();
   // The access was completed on the way to the park: the register holds the answer already.
   EXPECT_EQ(vm.thread->vcpu().GetRegs().rax, 77u);
@@ -171,9 +174,11 @@ TEST_F(VcpuThreadTest, APauseAskedInAHandlerLosesNoAnswer) {
 TEST_F(VcpuThreadTest, AnAccessAnsweredWithRetryComesAgainAfterThePause) {
   TinyVm* tiny = nullptr;
   int attempts = 0;
+  std::atomic<bool> asked = false;
   handler_.on_mmio = [&](Vcpu&, uint64_t, std::span<std::byte> data, bool write) {
     if (!write && attempts++ == 0) {
       tiny->thread->RequestPause();
+      asked = true;
       return VcpuAction::kRetry;
     }
     if (!write) std::fill(data.begin(), data.end(), std::byte{0x5a});
@@ -182,7 +187,7 @@ TEST_F(VcpuThreadTest, AnAccessAnsweredWithRetryComesAgainAfterThePause) {
   TinyVm vm(touch_empty_bus(), handler_);
   tiny = &vm;
   vm.thread->Start();
-  while (handler_.mmios().size() < 3) std::this_thread::yield();
+  while (!asked) std::this_thread::yield();
   vm.thread->WaitParked();
   EXPECT_EQ(handler_.mmios().size(), 3u);
   vm.thread->Resume();
