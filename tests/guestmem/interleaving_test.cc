@@ -183,7 +183,7 @@ TEST_F(InterleavingTest, TwoFaultsThatBringOneTableAgainstAnUnplug) {
 }
 
 TEST_F(InterleavingTest, ABystanderIsNeverBlockedByAnUnplugAndAPlug) {
-  Explore({.preemptions = 3, .runs = 1500}, [](InterleavingExplorer& explorer) {
+  Explore({.preemptions = 3, .runs = 1500, .never_waits = 0}, [](InterleavingExplorer& explorer) {
     auto world = std::make_shared<Plain>(explorer);
     const RegionId id = world->Plug(kBase);
     (void)world->Plug(kElsewhere);
