@@ -1,25 +1,13 @@
 #include "vmm/cli/elastic_option.h"
 
-#include <functional>
 #include <string>
 
 #include "guestmem/error.h"
+#include "vmm/cli/key_values.h"
 #include "vmm/cli/quantity.h"
 
 namespace faultline {
 namespace {
-
-// Calls `take` with each KEY and VALUE of "KEY=VALUE,KEY=VALUE"; a key without '=' has an empty value.
-void ForEachPart(std::string_view text, const std::function<void(std::string_view, std::string_view)>& take) {
-  for (bool more = true; more;) {
-    const size_t comma = text.find(',');
-    const std::string_view part = text.substr(0, comma);
-    more = comma != std::string_view::npos;
-    text = more ? text.substr(comma + 1) : std::string_view();
-    const size_t equals = part.find('=');
-    take(part.substr(0, equals), equals == std::string_view::npos ? std::string_view() : part.substr(equals + 1));
-  }
-}
 
 bool OnOrOff(const std::string& option, std::string_view value) {
   if (value == "on") return true;
@@ -35,12 +23,15 @@ Bytes SizeOrZero(std::string_view what, std::string_view value) {
 }  // namespace
 
 VirtioMemOptions ParseVirtioMemOption(std::string_view text, size_t number) {
-  const size_t comma = text.find(',');
+  const auto [size, keys] = SplitWord(text);
   VirtioMemOptions mem;
   mem.id = "vmem" + std::to_string(number);
-  mem.size = ParseAlignedSize("--virtio-mem", text.substr(0, comma), kPlugGranule);
-  if (comma == std::string_view::npos) return mem;
-  ForEachPart(text.substr(comma + 1), [&mem](std::string_view key, std::string_view value) {
+  mem.size = ParseAlignedSize("--virtio-mem", size, kPlugGranule);
+  if (!keys) return mem;
+  const KeyRules rules{.option = "--virtio-mem",
+                       .known = "after the size come id=ID, requested=SIZE, block=SIZE, backing=KIND",
+                       .repeatable = {}};
+  ForEachKey(rules, *keys, [&mem](std::string_view key, std::string_view value) {
     if (key == "id") {
       mem.id = value;
     } else if (key == "requested") {
@@ -50,9 +41,9 @@ VirtioMemOptions ParseVirtioMemOption(std::string_view text, size_t number) {
     } else if (key == "backing") {
       mem.backing = ParseBackingSpec(value);
     } else {
-      throw UsageError("--virtio-mem: '" + std::string(key.substr(0, 40)) +
-                       "' is unknown; after the size come id=ID, requested=SIZE, block=SIZE, backing=KIND");
+      return false;
     }
+    return true;
   });
   return mem;
 }
@@ -61,7 +52,10 @@ BalloonConfig ParseBalloonOption(std::string_view text) {
   BalloonConfig balloon;
   if (text == "on") return balloon;
   if (text.empty()) throw UsageError("--balloon: write on, or what it should be like: size=1G,deflate-on-oom=off");
-  ForEachPart(text, [&balloon](std::string_view key, std::string_view value) {
+  const KeyRules rules{.option = "--balloon",
+                       .known = "there is on, or size=SIZE, deflate-on-oom=on|off, reporting=on|off",
+                       .repeatable = {}};
+  ForEachKey(rules, text, [&balloon](std::string_view key, std::string_view value) {
     if (key == "size") {
       balloon.target = SizeOrZero("--balloon size", value);
     } else if (key == "deflate-on-oom") {
@@ -69,9 +63,9 @@ BalloonConfig ParseBalloonOption(std::string_view text) {
     } else if (key == "reporting") {
       balloon.reporting = OnOrOff("--balloon reporting", value);
     } else {
-      throw UsageError("--balloon: '" + std::string(key.substr(0, 40)) +
-                       "' is unknown; there is on, or size=SIZE, deflate-on-oom=on|off, reporting=on|off");
+      return false;
     }
+    return true;
   });
   return balloon;
 }

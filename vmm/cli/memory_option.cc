@@ -1,34 +1,24 @@
 #include "vmm/cli/memory_option.h"
 
-#include <set>
 #include <string>
 
-#include "guestmem/error.h"
+#include "vmm/cli/key_values.h"
 #include "vmm/cli/quantity.h"
 
 namespace faultline {
 
 MemoryConfig ParseMemoryOption(std::string_view text) {
   MemoryConfig memory;
-  std::set<std::string_view> seen;
-  bool first = true;
-  while (first || !text.empty()) {
-    const auto comma = text.find(',');
-    const std::string_view part = text.substr(0, comma);
-    if (comma != std::string_view::npos && comma + 1 == text.size()) {
-      throw UsageError("--memory: nothing follows the last comma; write KEY=VALUE there or leave it out");
-    }
-    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
-    const auto equals = part.find('=');
-    if (first && equals == std::string_view::npos) {
-      first = false;
-      memory.boot = ParseAlignedSize("--memory", part, kPlugGranule);
-      continue;
-    }
-    first = false;
-    const std::string_view key = part.substr(0, equals);
-    const std::string_view value = equals == std::string_view::npos ? std::string_view() : part.substr(equals + 1);
-    if (!seen.insert(key).second) throw UsageError("--memory: " + std::string(key) + " is given twice");
+  const auto [word, keys] = SplitWord(text);
+  const bool sized = word.find('=') == std::string_view::npos;
+  if (sized) {
+    memory.boot = ParseAlignedSize("--memory", word, kPlugGranule);
+    if (!keys) return memory;
+  }
+  const KeyRules rules{.option = "--memory",
+                       .known = "after the size come max=SIZE, slots=N, nodes=N, backing=KIND, fault-around=SIZE, auto",
+                       .repeatable = {}};
+  ForEachKey(rules, sized ? *keys : text, [&memory](std::string_view key, std::string_view value) {
     if (key == "max") {
       memory.max = ParseAlignedSize("--memory max", value, kPlugGranule);
     } else if (key == "slots") {
@@ -40,13 +30,12 @@ MemoryConfig ParseMemoryOption(std::string_view text) {
     } else if (key == "fault-around") {
       memory.fault_around = ParseFaultAround(value);
     } else if (key == "auto") {
-      memory.automatic = equals == std::string_view::npos ? AutoMemoryMode::kOn : ParseAutoMemoryMode(value);
+      memory.automatic = value.empty() ? AutoMemoryMode::kOn : ParseAutoMemoryMode(value);
     } else {
-      throw UsageError(
-          "--memory: '" + std::string(part.substr(0, 40)) +
-          "' is unknown; after the size come max=SIZE, slots=N, nodes=N, backing=KIND, fault-around=SIZE, auto");
+      return false;
     }
-  }
+    return true;
+  });
   return memory;
 }
 

@@ -41,7 +41,8 @@ TEST(ElasticOption, WhatIsWrongIsNamed) {
   };
   for (const auto& [text, part] : {std::pair{"", "--virtio-mem"},
                                    {"3M", "multiple of 2M"},
-                                   {"1G,", "unknown"},
+                                   {"1G,", "last comma"},
+                                   {"1G,id=a,id=b", "twice"},
                                    {"1G,block=1M", "multiple of 2M"},
                                    {"1G,colour=red", "colour"},
                                    {"1G,requested=x", "requested"},
@@ -50,6 +51,7 @@ TEST(ElasticOption, WhatIsWrongIsNamed) {
   }
   for (const auto& [text, part] : {std::pair{"", "write on"},
                                    {"off", "unknown"},
+                                   {"reporting=on,", "last comma"},
                                    {"reporting", "neither on nor off"},
                                    {"deflate-on-oom=maybe", "maybe"},
                                    {"size=lots", "lots"}}) {
