@@ -12,6 +12,10 @@ void ConfigSpace::Set(unsigned offset, unsigned width, uint64_t value, uint64_t 
   StoreLittleEndian(writable, std::span(writable_).subspan(offset, width));
 }
 
+void ConfigSpace::Put(unsigned offset, unsigned width, uint64_t value) {
+  StoreLittleEndian(value, std::span(value_).subspan(offset, width));
+}
+
 uint64_t ConfigSpace::Get(unsigned offset, unsigned width) const {
   return LoadLittleEndian(std::span(value_).subspan(offset, width));
 }

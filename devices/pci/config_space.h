@@ -45,6 +45,8 @@ class ConfigSpace {
 
   // Sets `width` bytes at `offset`, little-endian, and which of their bits a guest may write.
   void Set(unsigned offset, unsigned width, uint64_t value, uint64_t writable = 0);
+  // The same, and what a guest may write stays.
+  void Put(unsigned offset, unsigned width, uint64_t value);
   uint64_t Get(unsigned offset, unsigned width) const;
 
   // Appends a capability with `body` after its two-byte header; guests may write the bits set in

@@ -2,26 +2,28 @@
 
 namespace faultline {
 
-void IntxRouter::SetLevel(unsigned slot, bool asserted) {
+void IntxRouter::SetLevel(unsigned source, bool asserted) {
   MutexLock lock(mutex_);
-  pins_[slot].asserted = asserted;
-  DriveLocked(LineFor(slot));
+  pins_[source].asserted = asserted;
+  DriveLocked(LineFor(source / kFunctions));
 }
 
-void IntxRouter::SetDisabled(unsigned slot, bool disabled) {
+void IntxRouter::SetDisabled(unsigned source, bool disabled) {
   MutexLock lock(mutex_);
-  pins_[slot].disabled = disabled;
-  DriveLocked(LineFor(slot));
+  pins_[source].disabled = disabled;
+  DriveLocked(LineFor(source / kFunctions));
 }
 
-bool IntxRouter::asserted(unsigned slot) const {
+bool IntxRouter::asserted(unsigned source) const {
   MutexLock lock(mutex_);
-  return pins_[slot].asserted;
+  return pins_[source].asserted;
 }
 
 void IntxRouter::DriveLocked(unsigned line) {
   bool level = false;
-  for (unsigned slot = line; slot < kSlots; slot += kLines) level |= pins_[slot].asserted && !pins_[slot].disabled;
+  for (unsigned source = 0; source < kSources; ++source) {
+    if (LineFor(source / kFunctions) == line) level |= pins_[source].asserted && !pins_[source].disabled;
+  }
   if (level == levels_[line]) return;
   levels_[line] = level;
   if (lines_[line] != nullptr) lines_[line]->SetLevel(level);

@@ -15,8 +15,11 @@ constexpr PciIdentity kHostBridge{.vendor = 0x1b36, .device = 0x0008, .class_cod
 constexpr uint32_t kConfigEnable = 1U << 31;
 constexpr uint64_t kResetControl = 1;   // port 0xcf9
 constexpr uint8_t kResetProcessor = 4;  // a reset when it comes on
-constexpr uint64_t kSlotShift = 15;
-constexpr uint64_t kFunctionSpace = 4096;
+constexpr uint64_t kBusShift = 20;
+constexpr uint64_t kFunctionShift = 12;
+constexpr uint64_t kFunctionSpace = 1 << kFunctionShift;
+// Of the window of memory behind a bridge.
+constexpr Bytes kBridgeGranule = 1_MiB;
 
 }  // namespace
 
@@ -28,35 +31,79 @@ PciBus::PciBus(Bus& mmio, GpaRange window, const std::array<IrqLine*, IntxRouter
 
 PciBus::~PciBus() = default;
 
-unsigned PciBus::ChooseSlot(std::optional<unsigned> wanted) const {
-  if (wanted) {
-    if (*wanted >= kSlots) {
-      throw UsageError("PCI slot " + std::to_string(*wanted) + " does not exist: choose 1 to " +
-                       std::to_string(kSlots - 1));
-    }
-    if (functions_[*wanted] != nullptr) {
-      throw UsageError("PCI slot " + std::to_string(*wanted) + " is taken: choose another or none");
-    }
-    return *wanted;
+PciPlace PciBus::FirstFreeSlot() const {
+  for (unsigned slot = 0; slot < kSlots; ++slot) {
+    if (function(slot) == nullptr) return {.slot = slot};
   }
-  const auto free = std::ranges::find_if(functions_, [](const auto& slot) { return slot == nullptr; });
-  if (free == functions_.end()) throw UsageError("all 31 PCI slots are taken: give the VM fewer devices");
-  return static_cast<unsigned>(free - functions_.begin());
+  throw UsageError("all 31 PCI slots are taken: give the VM fewer devices");
 }
 
-unsigned PciBus::Add(std::unique_ptr<PciFunction> function, std::optional<unsigned> wanted) {
-  const unsigned slot = ChooseSlot(wanted);
+GpaRange PciBus::TakeWindow(Bytes size, Bytes alignment) {
+  const GpaRange range{Gpa(AlignUp(Bytes(next_bar_), alignment).value), size};
+  if (!window_.Contains(range)) throw UsageError("the PCI memory window is full: give the VM fewer devices");
+  next_bar_ = range.end().value;
+  return range;
+}
+
+unsigned PciBus::Add(std::unique_ptr<PciFunction> function, std::optional<PciPlace> wanted) {
+  const PciPlace place = wanted ? *wanted : FirstFreeSlot();
+  if (place.bus == 0) {
+    AddToRoot(std::move(function), place, &intx_);
+  } else {
+    AddBehind(std::move(function), place);
+  }
+  return place.slot;
+}
+
+void PciBus::AddRootPort(PciPlace place) {
+  const auto bus = static_cast<unsigned>(behind_.size() + 1);
+  if (bus == kBuses) throw UsageError("there are too many PCI root ports: give the VM 31 at most");
+  auto port = std::make_unique<RootPort>(bus);
+  RootPort* const made = port.get();
+  // Its interrupt pin is for what lies behind it.
+  AddToRoot(std::move(port), place, nullptr);
+  behind_.push_back({made, Index(place), nullptr});
+}
+
+void PciBus::AddToRoot(std::unique_ptr<PciFunction> function, PciPlace place, IntxRouter* intx) {
+  if (place.slot >= kSlots || place.function >= IntxRouter::kFunctions) {
+    throw UsageError("PCI slot " + std::to_string(place.slot) + " function " + std::to_string(place.function) +
+                     " does not exist: choose slot 1 to " + std::to_string(kSlots - 1) + " and function 0 to 7");
+  }
+  const unsigned index = Index(place);
+  if (functions_[index] != nullptr) {
+    throw UsageError("PCI slot " + std::to_string(place.slot) + " function " + std::to_string(place.function) +
+                     " is taken: choose another or none");
+  }
+  PciFunction* const first = functions_[Index({.slot = place.slot})].get();
+  if (place.function != 0 && first == nullptr) {
+    throw UsageError("PCI slot " + std::to_string(place.slot) +
+                     " has no function 0, without which nobody finds the others: add one, and before them");
+  }
+  const Bytes size = function->bar_size();
+  const uint64_t address = size == Bytes(0) ? 0 : TakeWindow(size, size).start.value;
+  function->Connect(mmio_, address, intx, index);
+  if (place.function != 0) first->SetMultifunction();
+  functions_[index] = std::move(function);
+}
+
+void PciBus::AddBehind(std::unique_ptr<PciFunction> function, PciPlace place) {
+  if (place.bus > behind_.size() || place.slot != 0 || place.function != 0) {
+    throw UsageError("there is no slot " + std::to_string(place.slot) + " on PCI bus " + std::to_string(place.bus) +
+                     ": each root port has slot 0");
+  }
+  auto& [port, source, taken] = behind_[place.bus - 1];
+  if (taken != nullptr) {
+    throw UsageError("PCI bus " + std::to_string(place.bus) + " has a device already: choose another");
+  }
   uint64_t address = 0;
   if (const Bytes size = function->bar_size(); size != Bytes(0)) {
-    address = AlignUp(Bytes(next_bar_), size).value;
-    if (!window_.Contains(GpaRange{Gpa(address), size})) {
-      throw UsageError("the PCI memory window is full: give the VM fewer devices");
-    }
-    next_bar_ = address + size.value;
+    const GpaRange window = TakeWindow(AlignUp(size, kBridgeGranule), std::max(size, kBridgeGranule));
+    port->SetWindow(window);
+    address = window.start.value;
   }
-  function->Connect(mmio_, address, intx_, slot);
-  functions_[slot] = std::move(function);
-  return slot;
+  function->Connect(mmio_, address, &intx_, source);
+  taken = std::move(function);
 }
 
 void PciBus::Reset() {
@@ -65,13 +112,19 @@ void PciBus::Reset() {
   for (const auto& function : functions_) {
     if (function != nullptr) function->Reset();
   }
+  for (const Behind& behind : behind_) {
+    if (behind.function != nullptr) behind.function->Reset();
+  }
 }
 
 PciFunction* PciBus::FunctionAt(uint64_t address) const {
-  // Bus 0 and function 0 alone exist.
-  const uint64_t slot = address >> kSlotShift;
-  const bool exists = slot < kSlots && address % (1 << kSlotShift) < kFunctionSpace;
-  return exists ? functions_[slot].get() : nullptr;
+  const uint64_t bus = address >> kBusShift;
+  const uint64_t index = address >> kFunctionShift & (IntxRouter::kSources - 1);
+  if (bus == 0) return functions_[index].get();
+  for (const Behind& behind : behind_) {
+    if (behind.port->bus() == bus) return index == 0 ? behind.function.get() : nullptr;
+  }
+  return nullptr;
 }
 
 void PciBus::ReadConfig(uint64_t address, std::span<std::byte> out) {

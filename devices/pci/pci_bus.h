@@ -1,5 +1,5 @@
-// PCI bus 0: thirty-two slots with one function each, reached through ports 0xcf8/0xcfc and through ECAM
-// (PCI Local Bus 3.0 §3.2.2.3.2, PCI Express 3.0 §7.2.2). Slot 0 holds the host bridge.
+// PCI: a root bus of thirty-two slots, and a bus for one device behind each root port on it, reached through ports
+// 0xcf8/0xcfc and through ECAM (PCI Local Bus 3.0 §3.2.2.3.2, PCI Express 3.0 §7.2.2). Slot 0 holds the host bridge.
 //
 // How a machine uses it:
 //   PciBus pci(mmio, window, {irq_a, irq_b, irq_c, irq_d});
@@ -19,10 +19,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "devices/bus.h"
 #include "devices/pci/intx_router.h"
 #include "devices/pci/pci_function.h"
+#include "devices/pci/pci_place.h"
+#include "devices/pci/root_port.h"
 
 namespace faultline {
 
@@ -31,7 +34,8 @@ class PciBus {
   static constexpr unsigned kSlots = IntxRouter::kSlots;
   static constexpr uint64_t kConfigPort = 0xcf8;
   static constexpr Bytes kConfigPortCount{8};
-  static constexpr Bytes kEcamSize{1 << 20};  // bus 0 alone
+  static constexpr unsigned kBuses = 32;  // the root, and one behind each port
+  static constexpr Bytes kEcamSize{kBuses << 20};
 
   // `window`: where BARs are placed, below 4 GiB for 32-bit guests. Lines: see IntxRouter. `on_reset`: the guest asked
   // for a reset of the machine by port 0xcf9; runs on the vCPU's thread that wrote.
@@ -39,9 +43,12 @@ class PciBus {
          std::function<void()> on_reset = {});
   ~PciBus();
 
-  // Puts the function into `slot`, or into the first free one, and returns its number. Throws UsageError when
-  // there is none or it is taken, or its BAR does not fit into the window any more.
-  unsigned Add(std::unique_ptr<PciFunction> function, std::optional<unsigned> slot = std::nullopt);
+  // Puts the function into `place`, or into the first free slot of the root bus, and returns its slot. Throws
+  // UsageError when there is none or it is taken, when the slot's function 0 is not there yet, or its BAR does not fit
+  // into the window any more.
+  unsigned Add(std::unique_ptr<PciFunction> function, std::optional<PciPlace> place = std::nullopt);
+  // Puts a root port there; buses are numbered from 1 in the order of their ports. Throws as Add.
+  void AddRootPort(PciPlace place);
 
   BusDevice& config_ports() { return config_ports_; }
   BusDevice& ecam() { return ecam_; }
@@ -49,8 +56,10 @@ class PciBus {
   // All functions back to power-on, as a machine reset does. Waits for I/O under way.
   void Reset();
 
-  // The function in a slot, or null.
-  PciFunction* function(unsigned slot) const { return slot < kSlots ? functions_[slot].get() : nullptr; }
+  // Function 0 of a slot of the root bus, or null.
+  PciFunction* function(unsigned slot) const {
+    return slot < kSlots ? functions_[Index({.slot = slot})].get() : nullptr;
+  }
 
  private:
   // Ports 0xcf8 (address, 32-bit accesses only) and 0xcfc (data); and among them 0xcf9, the reset control register that
@@ -76,7 +85,20 @@ class PciBus {
    private:
     PciBus& bus_;
   };
-  unsigned ChooseSlot(std::optional<unsigned> wanted) const;
+  // What lies behind a port.
+  struct Behind {
+    RootPort* port;
+    unsigned interrupt_source;
+    std::unique_ptr<PciFunction> function;
+  };
+
+  // Of a place on the root bus.
+  static constexpr unsigned Index(PciPlace place) { return place.slot * IntxRouter::kFunctions + place.function; }
+  PciPlace FirstFreeSlot() const;
+  // Where a BAR of that size lies, in multiples of `alignment`; takes it up to the next one.
+  GpaRange TakeWindow(Bytes size, Bytes alignment);
+  void AddToRoot(std::unique_ptr<PciFunction> function, PciPlace place, IntxRouter* intx);
+  void AddBehind(std::unique_ptr<PciFunction> function, PciPlace place);
   // `address` as in ECAM: bus, slot, function and register in one number.
   void ReadConfig(uint64_t address, std::span<std::byte> out);
   void WriteConfig(uint64_t address, std::span<const std::byte> data);
@@ -87,7 +109,8 @@ class PciBus {
   const std::function<void()> on_reset_;
   uint64_t next_bar_;
   IntxRouter intx_;
-  std::array<std::unique_ptr<PciFunction>, kSlots> functions_;
+  std::array<std::unique_ptr<PciFunction>, IntxRouter::kSources> functions_;  // by Index
+  std::vector<Behind> behind_;                                                // of bus 1 and on
   ConfigPorts config_ports_{*this};
   Ecam ecam_{*this};
 };

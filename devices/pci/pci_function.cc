@@ -47,13 +47,23 @@ void PciFunction::AddMsix(Msix& msix, uint32_t offset) {
   config_.Set(pci::kInterruptPin, 1, 1);  // INTA#, for drivers without MSI-X
 }
 
-void PciFunction::Connect(Bus& mmio, uint64_t bar_address, IntxRouter& intx, unsigned slot) {
+void PciFunction::Connect(Bus& mmio, uint64_t bar_address, IntxRouter* intx, unsigned source) {
   MutexLock lock(config_mutex_);
   mmio_ = &mmio;
-  intx_ = &intx;
-  slot_ = slot;
+  intx_ = intx;
+  source_ = source;
   if (bar_ != nullptr) config_.Set(pci::kBar0, 8, bar_address | kBarMemory64, ~(bar_size_.value - 1));
   power_on_ = config_;
+}
+
+void PciFunction::SetMultifunction() {
+  constexpr uint64_t kMultifunction = 0x80;
+  Preset(pci::kHeaderType, 1, initial_config().Get(pci::kHeaderType, 1) | kMultifunction);
+}
+
+void PciFunction::Preset(unsigned offset, unsigned width, uint64_t value) {
+  MutexLock lock(config_mutex_);
+  for (ConfigSpace* config : {&config_, &power_on_}) config->Put(offset, width, value);
 }
 
 void PciFunction::Disconnect() {
@@ -63,14 +73,14 @@ void PciFunction::Disconnect() {
 }
 
 void PciFunction::SetIntx(bool asserted) {
-  if (intx_ != nullptr) intx_->SetLevel(slot_, asserted);
+  if (intx_ != nullptr) intx_->SetLevel(source_, asserted);
 }
 
 void PciFunction::ReadConfig(unsigned offset, std::span<std::byte> out) {
   MutexLock lock(config_mutex_);
   if (intx_ != nullptr && Touches(offset, out.size(), pci::kStatus, 2)) {
     const uint64_t status = config_.Get(pci::kStatus, 2) & ~uint64_t{pci::kStatusInterrupt};
-    config_.Set(pci::kStatus, 2, status | (intx_->asserted(slot_) ? pci::kStatusInterrupt : 0));
+    config_.Set(pci::kStatus, 2, status | (intx_->asserted(source_) ? pci::kStatusInterrupt : 0));
   }
   BeforeConfigRead(config_, offset, out.size());
   config_.Read(offset, out);
@@ -98,7 +108,7 @@ uint64_t PciFunction::BarAddressLocked() const { return config_.Get(pci::kBar0, 
 
 void PciFunction::ApplyCommandLocked() {
   const uint64_t command = config_.Get(pci::kCommand, 2);
-  if (intx_ != nullptr) intx_->SetDisabled(slot_, (command & pci::kCommandIntxDisable) != 0);
+  if (intx_ != nullptr) intx_->SetDisabled(source_, (command & pci::kCommandIntxDisable) != 0);
   if (bar_ == nullptr) return;
   const bool decoding = (command & pci::kCommandMemory) != 0 && BarAddressLocked() != 0;
   MapBarLocked(decoding ? std::optional(BarAddressLocked()) : std::nullopt);

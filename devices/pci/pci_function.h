@@ -46,8 +46,11 @@ class PciFunction {
   // Size of the BAR, a power of two; zero without one.
   Bytes bar_size() const { return bar_size_; }
 
-  // For the PciBus: places the BAR and wires the function up. `mmio` and `intx` outlive this function.
-  void Connect(Bus& mmio, uint64_t bar_address, IntxRouter& intx, unsigned slot) EXCLUDES(config_mutex_);
+  // For the PciBus: places the BAR and wires the function up. `mmio` and `intx` outlive this function; `source` is the
+  // function's among those of `intx`, which is null for a function without interrupts.
+  void Connect(Bus& mmio, uint64_t bar_address, IntxRouter* intx, unsigned source) EXCLUDES(config_mutex_);
+  // For the PciBus: the slot has more functions than this one, which is number 0.
+  void SetMultifunction() EXCLUDES(config_mutex_);
 
  protected:
   // For constructors of derived classes.
@@ -56,6 +59,9 @@ class PciFunction {
   void AddBar(Bytes size, BusDevice& device);
   // The capability that says the MSI-X table lies at `offset` of the BAR; the derived class maps it there.
   void AddMsix(Msix& msix, uint32_t offset);
+
+  // While the machine is set up: the value of a register from power-on.
+  void Preset(unsigned offset, unsigned width, uint64_t value) EXCLUDES(config_mutex_);
 
   // Drives INTA#. Callers may hold locks up to kInterrupt.
   void SetIntx(bool asserted);
@@ -83,7 +89,7 @@ class PciFunction {
   unsigned msix_capability_ = 0;
   Bus* mmio_ = nullptr;
   IntxRouter* intx_ = nullptr;
-  unsigned slot_ = 0;
+  unsigned source_ = 0;
 
   RankedMutex<LockRank::kMachine> config_mutex_;
   ConfigSpace config_;  // unguarded only in constructors

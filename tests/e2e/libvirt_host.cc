@@ -22,8 +22,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// How long anything may take on a loaded machine before it counts as hung.
-constexpr std::chrono::seconds kPatience{120};
 constexpr useconds_t kMoment = 50'000;
 
 constexpr const char* kLibvirtd = "/usr/sbin/libvirtd";
@@ -75,6 +73,7 @@ bool Dialogue::ReadSome() {
   std::array<char, 4096> piece;
   const ssize_t n = read(fd_, piece.data(), piece.size());
   if (n > 0) buffer_.append(piece.data(), static_cast<size_t>(n));
+  ended_ = n <= 0;
   return n > 0;
 }
 
@@ -86,9 +85,9 @@ bool Dialogue::Shows(std::string_view text) {
 }
 
 std::string Dialogue::ReadUntil(std::string_view end) {
-  const auto deadline = Clock::now() + kPatience;
+  const auto deadline = Clock::now() + patience_;
   while (buffer_.find(end) == std::string::npos) {
-    if (Clock::now() > deadline) {
+    if (ended_ || Clock::now() > deadline) {
       ADD_FAILURE() << "'" << end << "' did not come; there is: " << buffer_;
       return buffer_;
     }
@@ -193,7 +192,7 @@ LibvirtHost::Answer LibvirtHost::Virsh(const std::vector<std::string>& words) co
   }
   close(pipe[1]);
   Answer answer;
-  const auto deadline = Clock::now() + kPatience;
+  const auto deadline = Clock::now() + kVirshPatience;
   std::array<char, 4096> piece;
   for (;;) {
     pollfd ready{pipe[0], POLLIN, 0};
@@ -220,8 +219,9 @@ std::string LibvirtHost::Ask(const std::vector<std::string>& words) const {
   return std::move(answer.text);
 }
 
-void LibvirtHost::WaitFor(const std::vector<std::string>& words, const std::string& text) const {
-  const auto deadline = Clock::now() + kPatience;
+void LibvirtHost::WaitFor(const std::vector<std::string>& words, const std::string& text,
+                          std::chrono::seconds patience) const {
+  const auto deadline = Clock::now() + patience;
   std::string last;
   while (Clock::now() < deadline) {
     last = Virsh(words).text;

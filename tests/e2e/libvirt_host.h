@@ -19,6 +19,9 @@ namespace faultline::e2e {
 // Why none can be had here, or nothing.
 std::optional<std::string> WhyNoLibvirt();
 
+// How long anything may take on a loaded machine before it counts as hung.
+inline constexpr std::chrono::seconds kVirshPatience{120};
+
 // A program on a pseudo-terminal: `virsh console`.
 class Dialogue {
  public:
@@ -27,6 +30,8 @@ class Dialogue {
   Dialogue(const Dialogue&) = delete;
   Dialogue& operator=(const Dialogue&) = delete;
 
+  // How long ReadUntil waits; two minutes unless set.
+  void SetPatience(std::chrono::seconds patience) { patience_ = patience; }
   void Type(std::string_view text) const;
   // What came since the last call up to and including `end`; a test failure, and what there is, when it does not come.
   std::string ReadUntil(std::string_view end);
@@ -38,7 +43,9 @@ class Dialogue {
 
   pid_t pid_ = -1;
   int fd_ = -1;
+  bool ended_ = false;  // the program has
   std::string buffer_;
+  std::chrono::seconds patience_ = kVirshPatience;
 };
 
 class LibvirtHost {
@@ -61,7 +68,8 @@ class LibvirtHost {
   // The output of a command that has to succeed.
   std::string Ask(const std::vector<std::string>& words) const;
   // Until `virsh WORDS` prints `text`; a test failure when it does not come.
-  void WaitFor(const std::vector<std::string>& words, const std::string& text) const;
+  void WaitFor(const std::vector<std::string>& words, const std::string& text,
+               std::chrono::seconds patience = kVirshPatience) const;
   // Writes `text` into a file and returns its path.
   std::string File(const std::string& name, const std::string& text) const;
 

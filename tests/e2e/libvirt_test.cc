@@ -28,7 +28,8 @@ std::string DomainXml(const std::string& machine, const std::string& devices = "
          "'>hvm</type></os><features><acpi/></features>"
          "<cpu mode='host-passthrough'><numa><cell id='0' cpus='0-1' memory='128' unit='MiB'/></numa></cpu>"
          "<on_reboot>restart</on_reboot><devices><emulator>" FAULTLINE_EMULATOR
-         "</emulator><controller type='usb' model='none'/><memballoon model='none'/><audio id='1' type='none'/>" +
+         "</emulator><controller type='usb' model='none'/><audio id='1' type='none'/>" +
+         (devices.find("<memballoon") == std::string::npos ? "<memballoon model='none'/>" : "") +
          (devices.empty() ? "<serial type='pty'/>" : devices) + "</devices></domain>";
 }
 
@@ -208,10 +209,40 @@ TEST_P(Libvirt, ADimmMayBeThereFromTheStart) {
   host_->Ask({"define", host_->File("vm.xml", xml)});
   host_->Ask({"start", kDomain});
   OpenConsole();
+  EXPECT_THAT(host_->Ask({"qemu-monitor-command", kDomain, R"({"execute":"query-memory-devices"})"}),
+              HasSubstr("\"hotplugged\":false"));
   Guest("fill dimm0");
   EXPECT_THAT(Guest("check dimm0"), HasSubstr("check ok"));
   const auto detached = DetachDimm();
   EXPECT_EQ(detached.status, 0) << detached.text;
+}
+
+// What a guest does that has drivers for them: libvirt_linux_test.cc.
+TEST_P(Libvirt, TheBalloonAndVirtioMemTakeRequestsThatAGuestWithoutDriversDoesNotFollow) {
+  const std::string devices =
+      "<serial type='pty'/><memballoon model='virtio'><stats period='5'/><address type='pci' bus='0' slot='4'/>"
+      "</memballoon><memory model='virtio-mem'><target><size unit='MiB'>1024</size><node>0</node>"
+      "<block unit='MiB'>2</block><requested unit='MiB'>0</requested></target>"
+      "<address type='pci' bus='0' slot='5'/></memory>";
+  host_->Ask({"create", host_->File("vm.xml", DomainXml(GetParam(), devices))});
+  const auto monitor = [this](const char* command) { return host_->Ask({"qemu-monitor-command", kDomain, command}); };
+  EXPECT_THAT(host_->Ask({"dommemstat", kDomain}), HasSubstr("actual 131072"));
+  EXPECT_THAT(monitor(R"({"execute":"qom-get","arguments":{"path":"/machine/peripheral/balloon0",)"
+                      R"("property":"guest-stats-polling-interval"}})"),
+              HasSubstr("\"return\":5"));
+  host_->Ask({"setmem", kDomain, "100M", "--live"});
+  EXPECT_THAT(monitor(R"({"execute":"x-faultline-memory-devices"})"),
+              testing::AllOf(HasSubstr("\"requested\":29360128"), HasSubstr("\"held\":0")));
+  EXPECT_THAT(host_->Ask({"dommemstat", kDomain}), HasSubstr("actual 131072")) << "the guest has not followed";
+  host_->Ask({"update-memory-device", kDomain, "--live", "--requested-size", "256M"});
+  EXPECT_THAT(Xml(), testing::AllOf(HasSubstr("<requested unit='KiB'>262144</requested>"),
+                                    HasSubstr("<current unit='KiB'>0</current>")));
+  EXPECT_THAT(monitor(R"({"execute":"query-memory-devices"})"), HasSubstr("\"requested-size\":268435456"));
+  EXPECT_NE(host_->Virsh({"update-memory-device", kDomain, "--live", "--requested-size", "2G"}).status, 0);
+  // A dimm beside them takes a slot of its own.
+  host_->Ask({"attach-device", kDomain, host_->File("dimm.xml", kDimm), "--live"});
+  EXPECT_THAT(Xml(), HasSubstr("<address type='dimm' slot='0'"));
+  EXPECT_THAT(monitor(R"({"execute":"query-memory-devices"})"), HasSubstr("\"hotplugged\":true"));
 }
 
 TEST_P(Libvirt, AConsoleMayBeAFileOrASocket) {

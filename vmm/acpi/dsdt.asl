@@ -51,7 +51,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "FAULTL", "FAULTLIN", 1)
             Name (_CRS, ResourceTemplate () { IO (Decode16, 0x70, 0x70, 1, 2) })
         }
 
-        // PCI bus 0. One interrupt pin for each slot, wired to four lines: IntxRouter.
+        // PCI: the root bus and one behind each root port. One interrupt pin for each slot, wired to four lines: IntxRouter.
         Device (PCI0)
         {
             Name (_HID, "PNP0A08")
@@ -59,7 +59,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "FAULTL", "FAULTLIN", 1)
             Name (_BBN, 0)
             Name (_CRS, ResourceTemplate ()
             {
-                WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, 0, 0, 0, 1)
+                WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, 0, 0x1F, 0, 0x20)
                 IO (Decode16, 0xCF8, 0xCF8, 1, 8)
                 WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, 0, 0x0D00, 0xFFFF, 0, 0xF300)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite, 0, 0xC0000000,
@@ -105,7 +105,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "FAULTL", "FAULTLIN", 1)
         Device (ECAM)
         {
             Name (_HID, "PNP0C02")
-            Name (_CRS, ResourceTemplate () { Memory32Fixed (ReadWrite, 0xE0000000, 0x00100000) })
+            Name (_CRS, ResourceTemplate () { Memory32Fixed (ReadWrite, 0xE0000000, 0x02000000) })
         }
 
         // The panic port.

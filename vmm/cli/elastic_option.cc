@@ -48,8 +48,8 @@ VirtioMemOptions ParseVirtioMemOption(std::string_view text, size_t number) {
   return mem;
 }
 
-BalloonConfig ParseBalloonOption(std::string_view text) {
-  BalloonConfig balloon;
+BalloonOptions ParseBalloonOption(std::string_view text) {
+  BalloonOptions balloon;
   if (text == "on") return balloon;
   if (text.empty()) throw UsageError("--balloon: write on, or what it should be like: size=1G,deflate-on-oom=off");
   const KeyRules rules{.option = "--balloon",

@@ -12,6 +12,6 @@ namespace faultline {
 VirtioMemOptions ParseVirtioMemOption(std::string_view text, size_t number);
 
 // "on" or "size=SIZE", "deflate-on-oom=on|off", "reporting=on|off", in any order.
-BalloonConfig ParseBalloonOption(std::string_view text);
+BalloonOptions ParseBalloonOption(std::string_view text);
 
 }  // namespace faultline

@@ -9,7 +9,7 @@
 
 namespace faultline {
 
-// A `-device` with an id. Plugged memory is not here: it comes and goes (VmControl::MemoryDevices).
+// A `-device` with an id. Those that the machine knows by their id are not here: see Peripherals.
 struct Peripheral {
   std::string id;
   std::string driver;  // "virtio-blk-pci"

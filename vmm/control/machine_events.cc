@@ -4,6 +4,8 @@
 #include <string>
 #include <variant>
 
+#include "vmm/control/peripherals.h"
+
 namespace faultline {
 
 using nlohmann::json;
@@ -29,7 +31,7 @@ std::string_view ShutdownReason(ExitKind kind) {
   return "none";
 }
 
-json DeviceAndPath(const std::string& id) { return {{"device", id}, {"path", "/machine/peripheral/" + id}}; }
+json DeviceAndPath(const std::string& id) { return {{"device", id}, {"path", PeripheralPath(id)}}; }
 
 class Translator {
  public:
@@ -81,8 +83,7 @@ class Translator {
   }
 
   void operator()(const VirtioMemSizeEvent& e) const {
-    emit_("MEMORY_DEVICE_SIZE_CHANGE",
-          {{"id", e.id}, {"size", e.plugged.value}, {"qom-path", "/machine/peripheral/" + e.id}});
+    emit_("MEMORY_DEVICE_SIZE_CHANGE", {{"id", e.id}, {"size", e.plugged.value}, {"qom-path", PeripheralPath(e.id)}});
   }
   void operator()(const BalloonEvent& e) const { emit_("BALLOON_CHANGE", {{"actual", e.actual.value}}); }
 

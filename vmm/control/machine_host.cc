@@ -19,6 +19,9 @@ void MachineHost::Restart(bool paused) {
   restarting_.store(true, std::memory_order_relaxed);
   machine_->Stop();
   const std::vector<MemoryDeviceInfo> plugged = machine_->MemoryDevices();
+  const Balloon* const balloon = machine_->balloon();
+  const Bytes target = balloon == nullptr ? Bytes(0) : balloon->state().target;
+  const auto interval = balloon == nullptr ? std::chrono::seconds(0) : balloon->statistics_interval();
   // The old one lets go of memory and disks before the new one takes them.
   machine_.reset();
   machine_ = Make(paused);
@@ -29,7 +32,12 @@ void MachineHost::Restart(bool paused) {
                           .address = device.gpa.start,
                           .node = device.node,
                           .backing = device.backing,
-                          .source = nullptr});
+                          .source = nullptr,
+                          .hotplugged = device.hotplugged});
+  }
+  if (Balloon* const next = machine_->balloon()) {
+    next->SetTarget(target);
+    next->SetStatisticsInterval(interval);
   }
   restarting_.store(false, std::memory_order_relaxed);
   machine_->Start();

@@ -19,8 +19,8 @@ class MachineHost {
   Machine& machine() { return *machine_; }
   const Machine& machine() const { return *machine_; }
 
-  // What a reset does: ends the machine, makes another one with the same memory plugged, and starts it: paused if
-  // `paused`. Throws what Machine does; there is no machine then, and the program has to end.
+  // What a reset does: ends the machine, makes another one with the same memory plugged and the same asked of its
+  // balloon, and starts it: paused if `paused`. Throws what Machine does; there is no machine then, and the program has to end.
   void Restart(bool paused);
   // The same, paused unless the machine ran.
   void Reset();

@@ -7,9 +7,8 @@
 namespace faultline {
 namespace {
 
-bool InUse(const MemoryBackends::Backend& backend, std::span<const MemoryDeviceInfo> devices) {
-  return !backend.device.empty() &&
-         std::any_of(devices.begin(), devices.end(), [&](const auto& d) { return d.id == backend.device; });
+bool InUse(const MemoryBackends::Backend& backend, std::span<const Peripheral> devices) {
+  return !backend.device.empty() && std::ranges::find(devices, backend.device, &Peripheral::id) != devices.end();
 }
 
 }  // namespace
@@ -21,15 +20,14 @@ void MemoryBackends::Add(const std::string& id, const BackingSpec& backing, Byte
   }
 }
 
-void MemoryBackends::Delete(const std::string& id, std::span<const MemoryDeviceInfo> devices) {
+void MemoryBackends::Delete(const std::string& id, std::span<const Peripheral> devices) {
   const auto it = backends_.find(id);
   if (it == backends_.end()) throw QmpError("object '" + id + "' not found");
   if (InUse(it->second, devices)) throw QmpError("object '" + id + "' is in use, can not be deleted");
   backends_.erase(it);
 }
 
-const MemoryBackends::Backend& MemoryBackends::Free(const std::string& id,
-                                                    std::span<const MemoryDeviceInfo> devices) const {
+const MemoryBackends::Backend& MemoryBackends::Free(const std::string& id, std::span<const Peripheral> devices) const {
   const auto it = backends_.find(id);
   if (it == backends_.end()) throw QmpError("Device 'memdev' not found: there is no object '" + id + "'");
   if (InUse(it->second, devices)) {

@@ -12,7 +12,7 @@
 
 #include "guestmem/backing.h"
 #include "guestmem/types.h"
-#include "vmm/machine/machine.h"
+#include "vmm/control/inventory.h"
 
 namespace faultline {
 
@@ -27,9 +27,9 @@ class MemoryBackends {
   // QmpError when the id is taken.
   void Add(const std::string& id, const BackingSpec& backing, Bytes size);
   // QmpError when there is none, or a device of `devices` uses it.
-  void Delete(const std::string& id, std::span<const MemoryDeviceInfo> devices);
+  void Delete(const std::string& id, std::span<const Peripheral> devices);
   // The backend to plug; QmpError when there is none or it is in use.
-  const Backend& Free(const std::string& id, std::span<const MemoryDeviceInfo> devices) const;
+  const Backend& Free(const std::string& id, std::span<const Peripheral> devices) const;
   void SetDevice(const std::string& id, const std::string& device);
   // The backend a device was plugged from, if it was plugged that way.
   std::optional<std::string> OfDevice(const std::string& device) const;

@@ -9,12 +9,14 @@
 #include "devices/debug_exit.h"
 #include "devices/idle_port.h"
 #include "devices/memory_hotplug.h"
+#include "devices/msi.h"
 #include "devices/serial.h"
 #include "guestmem/error.h"
 #include "vmm/builtin_guest/loader.h"
 #include "vmm/kvm/vcpu.h"
 #include "vmm/kvm/vcpu_thread.h"
 #include "vmm/machine/config.h"
+#include "vmm/machine/elastic_memory.h"
 #include "vmm/machine/platform.h"
 #include "vmm/machine/run_control.h"
 
@@ -23,6 +25,12 @@ namespace {
 
 // A guest whose memory ends below runs without CPUID, on 2 MiB pages.
 constexpr Gpa kSmallGuestEnd{(16_GiB).value};
+
+class NoInterrupts final : public MsiHost {
+ public:
+  std::unique_ptr<MsiVector> NewVector() override { throw Error("the built-in guest takes no interrupts"); }
+  void Send(const MsiMessage& /*message*/) noexcept override {}
+};
 
 class BuiltinPlatform final : public Platform {
  public:
@@ -34,6 +42,8 @@ class BuiltinPlatform final : public Platform {
     parts_.ports.Attach(DebugExit::kPort, DebugExit::kPortCount, debug_exit_);
     parts_.ports.Attach(IdlePort::kPort, IdlePort::kPortCount, parts_.idle);
     parts_.ports.Attach(MemoryHotplug::kPort, MemoryHotplug::kPortCount, parts_.hotplug);
+    cards_ = MakeElasticCards(parts_.config, parts_.layout,
+                              {.memory = parts_.memory, .msi = interrupts_, .host = parts_.host}, &parts_.elastic);
     AddVcpus();
   }
 
@@ -51,6 +61,7 @@ class BuiltinPlatform final : public Platform {
     return taken;
   }
 
+  size_t VirtioConsoleInput(std::span<const std::byte> data) override { return data.size(); }
   void OnMemoryEvent() override { parts_.idle.Notify(); }
   void OnEndOfInterrupt(uint8_t /*vector*/) override {}
 
@@ -91,6 +102,9 @@ class BuiltinPlatform final : public Platform {
   const PlatformParts parts_;
   Serial serial_;
   DebugExit debug_exit_;
+  // On no bus, since nobody in the guest would look there: they take requests, as devices without a driver do.
+  NoInterrupts interrupts_;
+  std::vector<ElasticCard> cards_;
   std::atomic<bool> shutdown_requested_{false};
 };
 

@@ -65,7 +65,6 @@ void ValidateVirtioMem(const MachineConfig& config) {
   Bytes total = config.memory.max;
   for (const VirtioMemOptions& mem : config.memory.virtio_mem) {
     const std::string what = "virtio-mem '" + mem.id + "'";
-    if (config.boot.kernel.empty()) throw UsageError(what + " is for a guest that is booted: name a kernel");
     if (mem.id.empty() || !ids.insert(mem.id).second) {
       throw UsageError(what + ": each device needs an id of its own");
     }
@@ -92,9 +91,6 @@ void ValidateVirtioMem(const MachineConfig& config) {
   if (total > kMaxMemory) {
     throw UsageError("memory of " + SizeText(total) + " in all is more than a VM can have: ask for " +
                      SizeText(kMaxMemory) + " at most");
-  }
-  if (config.balloon && config.boot.kernel.empty()) {
-    throw UsageError("a balloon is for a guest that is booted: name a kernel");
   }
 }
 

@@ -48,13 +48,22 @@ inline constexpr Bytes kGuestBlock = 128_MiB;
 // A virtio-mem device: memory that a booted guest takes and gives back in blocks.
 struct VirtioMemOptions {
   std::string id;
-  Bytes size;                          // what it can grow to; a multiple of its block size
-  Bytes requested;                     // what the guest should use from the start; likewise
-  Bytes block{0};                      // a power of two, 2 MiB at least; 0: see block_size()
-  std::optional<BackingSpec> backing;  // that of the VM otherwise
+  Bytes size;                                        // what it can grow to; a multiple of its block size
+  Bytes requested;                                   // what the guest should use from the start; likewise
+  Bytes block{0};                                    // a power of two, 2 MiB at least; 0: see block_size()
+  std::optional<BackingSpec> backing;                // that of the VM otherwise
+  std::optional<PciPlace> pci_place = std::nullopt;  // the first free one otherwise
 
   // `block`, or else 2 MiB, and more for a device that would have more than 2048 blocks: each is a memslot.
   Bytes block_size() const;
+};
+
+inline constexpr char kBalloonId[] = "balloon0";
+
+// A memory balloon; its on_change is the machine's.
+struct BalloonOptions : BalloonConfig {
+  std::string id = kBalloonId;
+  std::optional<PciPlace> pci_place;  // the first free one otherwise
 };
 
 struct MemoryConfig {
@@ -65,7 +74,7 @@ struct MemoryConfig {
   BackingSpec backing;   // of boot memory, and of plugged memory that names none of its own
   FaultAround fault_around;
   AutoMemoryMode automatic = AutoMemoryMode::kOff;  // otherwise the machine has a balloon
-  std::vector<VirtioMemOptions> virtio_mem;         // of a guest that is booted; the built-in one has none
+  std::vector<VirtioMemOptions> virtio_mem;         // no driver of the built-in guest looks for them
 };
 
 // What to boot instead of the built-in guest, as paths and text. See vmm/boot/boot.h.
@@ -82,14 +91,17 @@ struct MachineConfig {
   BootConfig boot;
   // Of a guest that is booted; the built-in one has none.
   IrqChip boot_irq_chip = IrqChip::kSplit;
-  DeviceConfig devices;                  // likewise
-  std::optional<BalloonConfig> balloon;  // likewise; its on_change is the machine's
+  DeviceConfig devices;                   // likewise
+  std::optional<BalloonOptions> balloon;  // no driver of the built-in guest looks for it
   UnpluggedPolicy on_unplugged_access = UnpluggedPolicy::kOnes;
   bool start_paused = false;
 
   // Bytes the guest wrote to its serial console; called from vCPU threads, one call at a time, and should
   // not block for long: the guest waits. Null drops them.
   std::function<void(std::span<const std::byte>)> console_output;
+  // The same for a virtio console, on its device's thread. Null: it prints where the serial console does, and gets what
+  // is typed there.
+  std::function<void(std::span<const std::byte>)> virtio_console_output;
 
   IrqChip irq_chip() const { return boot.kernel.empty() ? IrqChip::kNone : boot_irq_chip; }
 };

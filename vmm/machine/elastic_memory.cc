@@ -10,8 +10,9 @@ VirtioMem* ElasticMemory::Find(const std::string& id) const {
   return it == mems.end() ? nullptr : *it;
 }
 
-void AddElasticCards(PciBus* bus, const MachineConfig& config, const MemoryLayout& layout,
-                     const VirtioEnvironment& environment, ElasticMemory* elastic) {
+std::vector<ElasticCard> MakeElasticCards(const MachineConfig& config, const MemoryLayout& layout,
+                                          const VirtioEnvironment& environment, ElasticMemory* elastic) {
+  std::vector<ElasticCard> cards;
   for (size_t i = 0; i < config.memory.virtio_mem.size(); ++i) {
     const VirtioMemOptions& options = config.memory.virtio_mem[i];
     VirtioMemConfig mem;
@@ -23,14 +24,15 @@ void AddElasticCards(PciBus* bus, const MachineConfig& config, const MemoryLayou
     mem.on_change = [elastic, id = options.id](Bytes plugged) { elastic->on_plugged(id, plugged); };
     VirtioMemDevice device = MakeVirtioMem(std::move(mem), environment);
     elastic->mems.push_back(&device.mem);
-    bus->Add(std::move(device.function));
+    cards.push_back({std::move(device.function), options.pci_place});
   }
-  if (!config.balloon) return;
+  if (!config.balloon) return cards;
   BalloonConfig balloon = *config.balloon;
   balloon.on_change = [elastic](Bytes held) { elastic->on_held(held); };
   VirtioBalloonDevice device = MakeVirtioBalloon(std::move(balloon), environment);
   elastic->balloon = &device.balloon;
-  bus->Add(std::move(device.function));
+  cards.push_back({std::move(device.function), config.balloon->pci_place});
+  return cards;
 }
 
 }  // namespace faultline

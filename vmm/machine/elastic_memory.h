@@ -5,17 +5,17 @@
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "devices/pci/pci_bus.h"
+#include "devices/pci/pci_function.h"
 #include "devices/virtio/balloon.h"
 #include "devices/virtio/mem.h"
 #include "vmm/machine/config.h"
 
 namespace faultline {
-
-inline constexpr char kBalloonId[] = "balloon0";
 
 struct ElasticMemory {
   std::vector<VirtioMem*> mems;  // in the order of the config
@@ -28,9 +28,13 @@ struct ElasticMemory {
   VirtioMem* Find(const std::string& id) const;
 };
 
-// Makes the devices that `config` asks for, puts them on the bus and into `elastic`, which outlives them. Throws
-// what their factories throw.
-void AddElasticCards(PciBus* bus, const MachineConfig& config, const MemoryLayout& layout,
-                     const VirtioEnvironment& environment, ElasticMemory* elastic);
+struct ElasticCard {
+  std::unique_ptr<PciFunction> function;
+  std::optional<PciPlace> pci_place;  // where it is to be; the first free one otherwise
+};
+// Makes the devices that `config` asks for, for a platform to put on its bus, and enters them into `elastic`, which
+// outlives them. Throws what their factories throw.
+std::vector<ElasticCard> MakeElasticCards(const MachineConfig& config, const MemoryLayout& layout,
+                                          const VirtioEnvironment& environment, ElasticMemory* elastic);
 
 }  // namespace faultline

@@ -166,6 +166,7 @@ class Machine::Impl {
   Balloon* balloon() { return elastic_.balloon; }
 
   size_t ConsoleInput(std::span<const std::byte> data) { return platform_->ConsoleInput(data); }
+  size_t VirtioConsoleInput(std::span<const std::byte> data) { return platform_->VirtioConsoleInput(data); }
 
   const MachineConfig& config() const { return config_; }
   RunControl& run() { return run_; }
@@ -266,6 +267,7 @@ void Machine::ResizeVirtioMem(const std::string& id, Bytes requested) { impl_->R
 Balloon* Machine::balloon() { return impl_->balloon(); }
 MachineStatus Machine::Status() const { return impl_->Status(); }
 size_t Machine::ConsoleInput(std::span<const std::byte> data) { return impl_->ConsoleInput(data); }
+size_t Machine::VirtioConsoleInput(std::span<const std::byte> data) { return impl_->VirtioConsoleInput(data); }
 GuestMemory& Machine::memory() { return impl_->memory(); }
 MemslotTable& Machine::memslots() { return impl_->slots(); }
 

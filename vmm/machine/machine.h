@@ -36,6 +36,7 @@ struct PlugRequest {
   unsigned node = 0;                   // NUMA node, below MemoryConfig::nodes
   std::optional<BackingSpec> backing;  // MemoryConfig::backing otherwise; kFile needs one of its own
   std::shared_ptr<PageSource> source;  // null: zeroes
+  bool hotplugged = true;              // see MemoryDeviceInfo
 };
 
 struct UnplugRequest {
@@ -55,6 +56,7 @@ struct MemoryDeviceInfo {
   Bytes present;  // faulted in so far
   unsigned pins = 0;
   bool unplugging = false;
+  bool hotplugged = true;  // false: a part of the VM from its start
   // What the guest said when it was given the memory (_OST of an insertion, ACPI 6.5 table 6.17): 0 is success.
   std::optional<uint32_t> insert_status;
 };
@@ -164,6 +166,8 @@ class Machine {
   // What the user typed: to the guest's serial console. Returns how many bytes it took: fewer than given when
   // the guest does not read (see Serial::kMaxQueuedInput); offer the rest again later. Does not block.
   size_t ConsoleInput(std::span<const std::byte> data);
+  // The same for a virtio console with an output of its own; without one the input is dropped.
+  size_t VirtioConsoleInput(std::span<const std::byte> data);
 
   // The parts, for tests and for statistics.
   GuestMemory& memory();

@@ -43,6 +43,7 @@ MemoryDevice& MemoryDeviceTable::Reserve(const PlugRequest& request) {
   }
   device.slot = ChooseSlot(request);
   device.node = request.node;
+  device.hotplugged = request.hotplugged;
   device.gpa = {ChooseAddress(request), request.size};
   return devices_.emplace(request.id, std::move(device)).first->second;
 }

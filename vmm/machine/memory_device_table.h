@@ -59,6 +59,7 @@ struct MemoryDevice {
   // A request was withdrawn after the guest may have seen it: it may still follow it, too late.
   bool late_eject_possible = false;
   std::optional<uint32_t> insert_status;  // see MemoryDeviceInfo
+  bool hotplugged = true;                 // likewise
 };
 
 class MemoryDeviceTable {

@@ -9,7 +9,7 @@ namespace faultline::pc {
 
 // Below 3 GiB is memory; from there to 4 GiB, devices.
 inline constexpr GpaRange kPciWindow{Gpa(0xc0000000), 512_MiB};
-inline constexpr GpaRange kEcam{Gpa(0xe0000000), 1_MiB};  // of bus 0
+inline constexpr GpaRange kEcam{Gpa(0xe0000000), 32_MiB};  // of PciBus::kBuses
 inline constexpr Gpa kIoapic{0xfec00000};
 inline constexpr Gpa kLocalApic{0xfee00000};
 

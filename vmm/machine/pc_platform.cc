@@ -58,8 +58,12 @@ class PcPlatform final : public Platform {
                                         .on_broken = [this](const std::string& device, const std::string& sentence) {
                                           parts_.report(DeviceBrokenEvent{device, sentence});
                                         }};
-    virtio_console_ = AddVirtioCards(&pci_, parts_.config.devices, environment, parts_.console);
-    AddElasticCards(&pci_, parts_.config, parts_.layout, environment, &parts_.elastic);
+    for (const PciPlace& place : parts_.config.devices.root_ports) pci_.AddRootPort(place);
+    virtio_console_ = AddVirtioCards(&pci_, parts_.config.devices, environment,
+                                     two_consoles() ? parts_.config.virtio_console_output : parts_.console);
+    for (ElasticCard& card : MakeElasticCards(parts_.config, parts_.layout, environment, &parts_.elastic)) {
+      pci_.Add(std::move(card.function), card.pci_place);
+    }
     const std::vector<std::byte> tables = BuildAcpiTables(Acpi());
     if (parts_.memory.Write(pc::kFirmware.start, tables) != AccessResult::kOk) {
       throw Error("the host has no page for the ACPI tables: free memory on the host");
@@ -73,12 +77,17 @@ class PcPlatform final : public Platform {
   }
 
   size_t ConsoleInput(std::span<const std::byte> data) override {
-    return virtio_console_ != nullptr ? virtio_console_->QueueInput(data) : serial_.QueueInput(data);
+    return virtio_console_ != nullptr && !two_consoles() ? virtio_console_->QueueInput(data) : serial_.QueueInput(data);
+  }
+  size_t VirtioConsoleInput(std::span<const std::byte> data) override {
+    return virtio_console_ != nullptr && two_consoles() ? virtio_console_->QueueInput(data) : data.size();
   }
   void OnMemoryEvent() override { power_.Raise(AcpiPower::kMemory); }
   void OnEndOfInterrupt(uint8_t vector) override { interrupts_.EndOfInterrupt(vector); }
 
  private:
+  bool two_consoles() const { return parts_.config.virtio_console_output != nullptr; }
+
   void AttachDevices() {
     Bus& ports = parts_.ports;
     ports.Attach(Serial::kCom1Port, Serial::kPortCount, serial_);

@@ -56,8 +56,9 @@ class Platform {
 
   // Asks the guest to shut down and does not wait. Throws Error when it cannot be reached.
   virtual void RequestShutdown() = 0;
-  // What the user typed; how many bytes were taken (see Machine::ConsoleInput).
+  // What the user typed; how many bytes were taken (see Machine::ConsoleInput and VirtioConsoleInput).
   virtual size_t ConsoleInput(std::span<const std::byte> data) = 0;
+  virtual size_t VirtioConsoleInput(std::span<const std::byte> data) = 0;
   // The memory hot-plug registers have news for the guest.
   virtual void OnMemoryEvent() = 0;
   // A CPU ended its service of a level-triggered interrupt that came from outside KVM.

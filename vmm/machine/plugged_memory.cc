@@ -168,6 +168,7 @@ MemoryDeviceInfo PluggedMemory::InfoLocked(const MemoryDevice& device) const {
   info.backing = device.backing;
   info.unplugging = device.phase != MemoryDevice::Phase::kPlugged;
   info.insert_status = device.insert_status;
+  info.hotplugged = device.hotplugged;
   return info;
 }
 

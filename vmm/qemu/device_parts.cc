@@ -1,10 +1,10 @@
 #include "vmm/qemu/device_parts.h"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 #include <utility>
 
-#include "devices/pci/pci_bus.h"
 #include "guestmem/error.h"
 
 namespace faultline {
@@ -16,13 +16,10 @@ struct Hint {
 };
 
 constexpr std::array kHints{
-    Hint{"virtio-balloon", "write <memballoon model='none'/>"},
-    Hint{"virtio-serial", "remove <channel>, and <console> of type virtio"},
+    Hint{"virtio-balloon", "write <memballoon model='virtio'/>"},
     Hint{"virtserialport", "remove <channel>"},
-    Hint{"virtconsole", "write <console> with <target type='serial'/>"},
-    Hint{"pcie-root-port",
-         "give each device an <address type='pci' bus='0x00' slot='…'/> and remove <controller> of "
-         "model pcie-root-port"},
+    Hint{"pcie-to-pci-bridge", "remove <controller> of model pcie-to-pci-bridge"},
+    Hint{"pcie-switch", "remove <controller> of model pcie-switch-upstream-port and -downstream-port"},
     Hint{"pci-bridge", "remove <controller> of model pci-bridge"},
     Hint{"usb-", "remove <input bus='usb'>, <redirdev> and <hub>"},
     Hint{"ich9-usb", "write <controller type='usb' model='none'/>"},
@@ -51,39 +48,10 @@ constexpr std::array kHints{
     Hint{"iTCO", "remove <watchdog>"},
     Hint{"pvpanic", "remove <panic>"},
     Hint{"nvdimm", "remove <memory model='nvdimm'>"},
-    Hint{"virtio-mem", "remove <memory model='virtio-mem'>"},
+    Hint{"virtio-pmem", "remove <memory model='virtio-pmem'>"},
     Hint{"vhost", "remove <filesystem>, <vsock> and <interface> of type vhostuser"},
     Hint{"virtio-9p", "remove <filesystem>"},
 };
-
-// "0x3", "3", "0x3.0": the slot. Functions above the first are not there.
-unsigned ParseSlot(const OptionValues& device, std::string text) {
-  if (const size_t dot = text.find('.'); dot != std::string::npos) {
-    const std::string function = text.substr(dot + 1);
-    if (function != "0" && function != "0x0") {
-      throw UsageError(device.option() + ": a device is function 0 of its slot; write function='0x0' in its <address>");
-    }
-    text.resize(dot);
-  }
-  OptionValues number(device.option(), text, "addr");
-  const uint64_t slot = number.TakeNumber("addr").value_or(0);
-  if (slot == 0 || slot >= PciBus::kSlots) {
-    throw UsageError(device.option() + ": slot " + text.substr(0, 20) + " is not free; choose 1 to " +
-                     std::to_string(PciBus::kSlots - 1) + " in its <address>");
-  }
-  return static_cast<unsigned>(slot);
-}
-
-std::optional<unsigned> TakePciSlot(OptionValues* device, const MachineType& machine) {
-  if (const auto bus = device->Take("bus"); bus && *bus != machine.bus) {
-    throw UsageError(device->option() + ": there is one PCI bus, not '" + bus->substr(0, 40) +
-                     "'; write bus='0x00' in its <address>");
-  }
-  device->Accept("multifunction", "off");
-  auto address = device->Take("addr");
-  if (!address) return std::nullopt;
-  return ParseSlot(*device, *std::move(address));
-}
 
 void TakeSerial(OptionValues* device, BackendParts* parts, QemuPlan* plan) {
   if (device->TakeNumber("index").value_or(0) != 0 || !plan->console.id.empty()) {
@@ -92,27 +60,65 @@ void TakeSerial(OptionValues* device, BackendParts* parts, QemuPlan* plan) {
   plan->console = parts->TakeChardev(device->option(), device->Need("chardev"));
 }
 
-void TakeDimm(OptionValues* device, BackendParts* parts, QemuPlan* plan) {
-  DimmPlan dimm;
-  dimm.backend = device->Need("memdev");
-  const BackendPlan backend = parts->TakeMemory(device->option(), dimm.backend);
-  plan->backends.push_back(backend);
-  dimm.request.id = device->Need("id");
-  dimm.request.size = backend.size;
-  dimm.request.backing = backend.backing;
-  if (const auto slot = device->TakeNumber("slot")) {
-    dimm.request.slot = static_cast<unsigned>(std::min<uint64_t>(*slot, UINT32_MAX));
-  }
-  // QEMU takes 0 for "choose one".
-  if (const auto address = device->TakeNumber("addr"); address && *address != 0) dimm.request.address = Gpa(*address);
+// The backend of a memory device, which the plan keeps.
+BackendPlan TakeMemory(OptionValues* device, const std::string& id, BackendParts* parts, QemuPlan* plan) {
+  BackendPlan backend = parts->TakeMemory(device->option(), device->Need("memdev"));
+  backend.device = id;
   if (device->TakeNumber("node").value_or(0) != 0) {
     throw UsageError(device->option() + ": there is one NUMA node; write <node>0</node>");
   }
-  device->Finish();
+  plan->backends.push_back(backend);
+  return backend;
+}
+
+void TakeDimm(OptionValues* device, const std::string& id, BackendParts* parts, QemuPlan* plan) {
+  const BackendPlan backend = TakeMemory(device, id, parts, plan);
+  PlugRequest dimm;
+  dimm.id = id;
+  dimm.size = backend.size;
+  dimm.backing = backend.backing;
+  dimm.hotplugged = false;
+  if (const auto slot = device->TakeNumber("slot")) {
+    dimm.slot = static_cast<unsigned>(std::min<uint64_t>(*slot, UINT32_MAX));
+  }
+  // QEMU takes 0 for "choose one".
+  if (const auto address = device->TakeNumber("addr"); address && *address != 0) dimm.address = Gpa(*address);
   plan->dimms.push_back(std::move(dimm));
 }
 
-void TakeDisk(OptionValues* device, BackendParts* parts, const MachineType& machine, const std::string& id,
+void TakeVirtioMem(OptionValues* device, const std::string& id, BackendParts* parts, const PciPlaces& places,
+                   QemuPlan* plan) {
+  const BackendPlan backend = TakeMemory(device, id, parts, plan);
+  VirtioMemOptions mem;
+  mem.id = id;
+  mem.size = backend.size;
+  mem.backing = backend.backing;
+  mem.block = device->TakeSize("block-size", Bytes(1)).value_or(Bytes(0));
+  mem.requested = device->TakeSize("requested-size", Bytes(1)).value_or(Bytes(0));
+  mem.pci_place = places.Take(device);
+  device->Accept("prealloc", "off");
+  plan->machine.memory.virtio_mem.push_back(std::move(mem));
+}
+
+void TakeBalloon(OptionValues* device, const std::string& id, const PciPlaces& places, QemuPlan* plan) {
+  if (plan->machine.balloon) throw UsageError(device->option() + ": one balloon is enough; keep one <memballoon>");
+  BalloonOptions& balloon = plan->machine.balloon.emplace();
+  if (!id.empty()) balloon.id = id;
+  balloon.deflate_on_oom = device->TakeBool("deflate-on-oom").value_or(false);
+  balloon.reporting = device->TakeBool("free-page-reporting").value_or(false);
+  balloon.pci_place = places.Take(device);
+}
+
+// Libvirt finds devices by their ids.
+void CheckIdIsFree(const OptionValues& device, const std::string& id, const QemuPlan& plan) {
+  const bool taken =
+      std::ranges::find(plan.inventory.peripherals, id, &Peripheral::id) != plan.inventory.peripherals.end() ||
+      std::ranges::find(plan.backends, id, &BackendPlan::device) != plan.backends.end() ||
+      (plan.machine.balloon && plan.machine.balloon->id == id);
+  if (taken) throw UsageError(device.option() + ": the id '" + id.substr(0, 60) + "' is taken");
+}
+
+void TakeDisk(OptionValues* device, BackendParts* parts, const PciPlaces& places, const std::string& id,
               QemuPlan* plan) {
   DiskNode node = parts->TakeDisk(device->option(), device->Need("drive"));
   node.device = id;
@@ -120,17 +126,40 @@ void TakeDisk(OptionValues* device, BackendParts* parts, const MachineType& mach
   disk.path = node.path;
   disk.read_only = node.read_only;
   disk.serial = device->Take("serial").value_or("");
-  disk.pci_slot = TakePciSlot(device, machine);
+  disk.pci_place = places.Take(device);
   device->Ignore("bootindex");
   device->Ignore("write-cache");
   plan->machine.devices.disks.push_back(std::move(disk));
   plan->inventory.disks.push_back(std::move(node));
 }
 
-void TakeNetCard(OptionValues* device, BackendParts* parts, const MachineType& machine, QemuPlan* plan) {
+void TakeVirtioSerial(OptionValues* device, const PciPlaces& places, DeviceConfig* devices) {
+  if (devices->console) {
+    throw UsageError(device->option() + ": one is enough; keep one <controller type='virtio-serial'>");
+  }
+  devices->console = true;
+  devices->console_place = places.Take(device);
+  device->Ignore("max_ports");
+  device->Ignore("vectors");
+}
+
+void TakeVirtioConsole(OptionValues* device, BackendParts* parts, QemuPlan* plan) {
+  if (!plan->machine.devices.console) {
+    throw UsageError(device->option() +
+                     ": it is a part of a virtio-serial-pci; add a <controller type='virtio-serial'>");
+  }
+  if (!plan->virtio_console.id.empty()) {
+    throw UsageError(device->option() +
+                     ": there is one virtio console; keep one <console> with <target type='virtio'/>");
+  }
+  plan->virtio_console = parts->TakeChardev(device->option(), device->Need("chardev"));
+  for (const char* key : {"bus", "nr", "name"}) device->Ignore(key);
+}
+
+void TakeNetCard(OptionValues* device, BackendParts* parts, const PciPlaces& places, QemuPlan* plan) {
   NetCardConfig card = parts->TakeNet(device->option(), device->Need("netdev"));
   if (const auto mac = device->Take("mac")) card.mac = ParseMacAddress(*mac);
-  card.pci_slot = TakePciSlot(device, machine);
+  card.pci_place = places.Take(device);
   device->Ignore("bootindex");
   device->Accept("romfile", "");
   plan->machine.devices.net_cards.push_back(std::move(card));
@@ -138,23 +167,46 @@ void TakeNetCard(OptionValues* device, BackendParts* parts, const MachineType& m
 
 }  // namespace
 
-void TakeDevice(OptionValues* device, const MachineType& machine, BackendParts* parts, QemuPlan* plan) {
+void TakeDevice(OptionValues* device, PciPlaces* pci, BackendParts* parts, QemuPlan* plan) {
+  const PciPlaces& places = *pci;
   const std::string driver = device->Need("driver");
   device->SetSubject(driver.substr(0, 60));
-  if (driver == "pc-dimm") return TakeDimm(device, parts, plan);
-  const std::string id = device->Take("id").value_or("");
+  if (driver.starts_with("virtio-")) {
+    device->Accept("disable-legacy", "on");
+    device->Accept("disable-modern", "off");
+  }
+  constexpr std::array<std::string_view, 3> kNamed{"pc-dimm", "pcie-root-port", "virtio-mem-pci"};
+  const bool named = std::ranges::find(kNamed, driver) != kNamed.end();
+  const std::string id = named ? device->Need("id") : device->Take("id").value_or("");
+  if (!id.empty()) CheckIdIsFree(*device, id, *plan);
   DeviceConfig& devices = plan->machine.devices;
+  bool known_to_machine = false;  // by its id
   if (driver == "isa-serial") {
     TakeSerial(device, parts, plan);
+  } else if (driver == "pc-dimm") {
+    TakeDimm(device, id, parts, plan);
+    known_to_machine = true;
+  } else if (driver == "virtio-mem-pci") {
+    TakeVirtioMem(device, id, parts, places, plan);
+    known_to_machine = true;
+  } else if (driver == "virtio-balloon-pci") {
+    TakeBalloon(device, id, places, plan);
+    known_to_machine = true;
+  } else if (driver == "pcie-root-port") {
+    devices.root_ports.push_back(pci->TakeRootPort(device, id));
   } else if (driver == "virtio-blk-pci") {
-    TakeDisk(device, parts, machine, id, plan);
+    TakeDisk(device, parts, places, id, plan);
+  } else if (driver == "virtio-serial-pci") {
+    TakeVirtioSerial(device, places, &devices);
+  } else if (driver == "virtconsole") {
+    TakeVirtioConsole(device, parts, plan);
   } else if (driver == "virtio-net-pci") {
-    TakeNetCard(device, parts, machine, plan);
+    TakeNetCard(device, parts, places, plan);
   } else if (driver == "virtio-rng-pci") {
     if (devices.rng) throw UsageError(device->option() + ": one source of entropy is enough; keep one <rng>");
     parts->TakeRng(device->option(), device->Need("rng"));
     devices.rng = true;
-    devices.rng_slot = TakePciSlot(device, machine);
+    devices.rng_place = places.Take(device);
   } else {
     for (const Hint& hint : kHints) {
       if (driver.starts_with(hint.driver)) {
@@ -165,7 +217,7 @@ void TakeDevice(OptionValues* device, const MachineType& machine, BackendParts* 
     throw UsageError(device->option() + ": there is no such device; remove what asks for it from <devices>");
   }
   device->Finish();
-  if (!id.empty()) plan->inventory.peripherals.push_back({id, driver});
+  if (!id.empty() && !known_to_machine) plan->inventory.peripherals.push_back({id, driver});
 }
 
 }  // namespace faultline

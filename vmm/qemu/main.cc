@@ -24,14 +24,15 @@ constexpr char kHelp[] =
     "  -m size=N,slots=N,maxmem=N\n"
     "  -smp N\n"
     "  -kernel FILE, -initrd FILE, -append TEXT\n"
-    "                           without a kernel, and without devices but the console: the built-in guest\n"
+    "                           without a kernel, disks and networks: the built-in guest\n"
     "  -object, -chardev, -blockdev, -netdev, -device, -numa, -mon\n"
     "                           key=value lists or JSON objects, as QEMU's\n"
     "  -qmp unix:PATH,server=on,wait=off\n"
     "  -S, -no-shutdown, -no-reboot, -daemonize, -pidfile FILE, -name NAME\n"
     "\n"
-    "Devices: isa-serial, pc-dimm, virtio-blk-pci, virtio-net-pci, virtio-rng-pci. Whatever is not supported is\n"
-    "refused by name, with exit status 2.\n";
+    "Devices: isa-serial, pc-dimm, pcie-root-port, virtconsole, virtio-balloon-pci, virtio-blk-pci,\n"
+    "virtio-mem-pci, virtio-net-pci, virtio-rng-pci, virtio-serial-pci. Whatever is not supported is refused by\n"
+    "name, with exit status 2.\n";
 
 int Run(const std::vector<std::string>& arguments) {
   for (const std::string& word : arguments) {

@@ -1,5 +1,6 @@
 #include "vmm/qemu/plan.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "guestmem/error.h"
@@ -88,6 +89,20 @@ void TakeMemory(QemuCommandLine* line, QemuPlan* plan) {
   values.Finish();
 }
 
+// QEMU's maxmem holds virtio-mem too; here each such device has a place of its own.
+void LeaveMaxToDimms(MemoryConfig* memory) {
+  if (memory->virtio_mem.empty() || (memory->max.value != 0 && memory->max < memory->boot)) return;
+  Bytes room = std::max(memory->max, memory->boot) - memory->boot;
+  for (const VirtioMemOptions& mem : memory->virtio_mem) {
+    if (mem.size > room) {
+      throw UsageError("-m: maxmem has no room for virtio-mem '" + mem.id + "': write more into <maxMemory>");
+    }
+    room = room - mem.size;
+  }
+  memory->max = memory->boot + room;
+  if (room.value == 0) memory->slots = 0;  // slots that nothing fits into
+}
+
 void TakeNuma(QemuCommandLine* line, BackendParts* parts) {
   for (OptionValues& values : line->numa) {
     if (values.Need("type") != "node") throw UsageError("-numa: only nodes are supported, of which there is one");
@@ -158,7 +173,9 @@ QemuPlan PlanFromCommandLine(std::span<const std::string> arguments) {
   TakeMemory(&line, &plan);
   TakeNuma(&line, &parts);
   parts.TakeBootMemory(&plan.machine.memory);
-  for (OptionValues& device : line.devices) TakeDevice(&device, *type, &parts, &plan);
+  PciPlaces pci(*type);
+  for (OptionValues& device : line.devices) TakeDevice(&device, &pci, &parts, &plan);
+  LeaveMaxToDimms(&plan.machine.memory);
   parts.Finish();
   TakeBoot(&line, &plan);
   Validate(plan.machine);

@@ -28,21 +28,17 @@ struct BackendPlan {
   std::string id;
   BackingSpec backing;
   Bytes size;
-};
-
-// `-device pc-dimm`: plugged before the guest runs.
-struct DimmPlan {
-  std::string backend;
-  PlugRequest request;
+  std::string device;  // whose memory it is
 };
 
 struct QemuPlan {
   // `-machine none`: a monitor that answers what there could be, and no machine behind it.
   bool probe = false;
-  MachineConfig machine;              // without console_output
-  std::vector<BackendPlan> backends;  // those that `dimms` name
-  std::vector<DimmPlan> dimms;
-  CharacterPlan console;
+  MachineConfig machine;                // without the outputs of its consoles
+  std::vector<BackendPlan> backends;    // those of `dimms` and of virtio-mem devices
+  std::vector<PlugRequest> dimms;       // plugged before the guest runs
+  CharacterPlan console;                // of the serial port
+  CharacterPlan virtio_console;         // of machine.devices.console
   std::vector<CharacterPlan> monitors;  // kSocket
   Inventory inventory;                  // without chardevs: their names are known once they are made
   bool stay_after_shutdown = false;

@@ -48,12 +48,13 @@ QemuProcess::QemuProcess(QemuPlan plan)
     : plan_(std::move(plan)),
       signals_(loop_, {SIGINT, SIGTERM, SIGHUP}, [this](int signal) { OnSignal(signal); }),
       console_(MakeConsole(loop_, plan_.console)),
+      virtio_console_(plan_.machine.devices.console ? MakeConsole(loop_, plan_.virtio_console) : nullptr),
       machine_(Config(), [this](const MachineEvent& event) { OnMachineEvent(event); }),
       control_(machine_, Surroundings(), {.quit = [this] { loop_.Quit(); }, .reset = [this] { Reset(); }}) {
-  for (const BackendPlan& backend : plan_.backends) control_.backends().Add(backend.id, backend.backing, backend.size);
-  for (const DimmPlan& dimm : plan_.dimms) {
-    machine_.machine().PlugMemory(dimm.request);
-    control_.backends().SetDevice(dimm.backend, dimm.request.id);
+  for (const PlugRequest& dimm : plan_.dimms) machine_.machine().PlugMemory(dimm);
+  for (const BackendPlan& backend : plan_.backends) {
+    control_.backends().Add(backend.id, backend.backing, backend.size);
+    control_.backends().SetDevice(backend.id, backend.device);
   }
   for (const CharacterPlan& monitor : plan_.monitors) {
     servers_.push_back(std::make_unique<QmpServer>(loop_, Listen(monitor), control_, QmpServer::Limits{}));
@@ -70,6 +71,9 @@ QemuProcess::~QemuProcess() {
 MachineConfig QemuProcess::Config() {
   MachineConfig config = plan_.machine;
   config.console_output = [this](std::span<const std::byte> data) { console_->Write(data); };
+  if (virtio_console_) {
+    config.virtio_console_output = [this](std::span<const std::byte> data) { virtio_console_->Write(data); };
+  }
   return config;
 }
 
@@ -79,6 +83,10 @@ VmControl::Surroundings QemuProcess::Surroundings() const {
   surroundings.inventory = plan_.inventory;
   if (!plan_.console.id.empty()) {
     surroundings.inventory.chardevs.push_back({plan_.console.id, Filename(plan_.console, console_->description())});
+  }
+  if (!plan_.virtio_console.id.empty()) {
+    surroundings.inventory.chardevs.push_back(
+        {plan_.virtio_console.id, Filename(plan_.virtio_console, virtio_console_->description())});
   }
   for (const CharacterPlan& monitor : plan_.monitors) {
     surroundings.inventory.chardevs.push_back({monitor.id, Filename(monitor, "")});
@@ -137,11 +145,16 @@ void QemuProcess::OnExit(const ExitStatus& status) {
 
 int QemuProcess::Run() {
   console_->Start({[this](std::span<const std::byte> typed) { return machine_.machine().ConsoleInput(typed); }, [] {}});
+  if (virtio_console_) {
+    virtio_console_->Start(
+        {[this](std::span<const std::byte> typed) { return machine_.machine().VirtioConsoleInput(typed); }, [] {}});
+  }
   machine_.machine().Start();
   loop_.Run();
   machine_.machine().Stop();
   for (const auto& server : servers_) server->DeliverEvents();
   console_->Finish();
+  if (virtio_console_) virtio_console_->Finish();
   return exit_status_;
 }
 

@@ -44,6 +44,7 @@ class QemuProcess {
   EventLoop loop_;
   Signals signals_;
   std::unique_ptr<Console> console_;
+  std::unique_ptr<Console> virtio_console_;  // null without one
   MachineHost machine_;
   MachineControl control_;
 

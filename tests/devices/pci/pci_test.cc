@@ -212,6 +212,87 @@ TEST_F(PciTest, ASharedLineStaysAssertedUntilTheLastFunctionLetsGo) {
   EXPECT_FALSE(lines[1].level);
 }
 
+TEST_F(PciTest, ASlotMayHaveEightFunctionsOnceItHasTheFirst) {
+  EXPECT_THROW(bus.Add(std::make_unique<TestFunction>(msi), PciPlace{.slot = 3, .function = 1}), UsageError);
+  EXPECT_EQ(ConfigRead(slot, pci::kHeaderType, 1), 0U);
+  EXPECT_EQ(bus.Add(std::make_unique<TestFunction>(msi), PciPlace{.slot = slot, .function = 7}), slot);
+  EXPECT_EQ(ConfigRead(slot, pci::kHeaderType, 1), 0x80U) << "a guest looks for the others";
+  WriteRegister(bus.config_ports(), 0, 4, 0x80000000U | slot << 11 | 7U << 8);
+  EXPECT_EQ(ReadRegister(bus.config_ports(), 4, 4), 0x10421af4U);
+  EXPECT_THROW(bus.Add(std::make_unique<TestFunction>(msi), PciPlace{.slot = slot, .function = 7}), UsageError);
+  EXPECT_THROW(bus.Add(std::make_unique<TestFunction>(msi), PciPlace{.slot = slot, .function = 8}), UsageError);
+  bus.Reset();
+  EXPECT_EQ(ConfigRead(slot, pci::kHeaderType, 1), 0x80U);
+}
+
+class RootPortTest : public PciTest {
+ protected:
+  static constexpr GpaRange kWide{Gpa(0xc000'0000), 64_MiB};
+  RootPortTest() {
+    wide.AddRootPort({.slot = 2});
+    wide.AddRootPort({.slot = 2, .function = 1});
+    auto made = std::make_unique<TestFunction>(msi);
+    behind = made.get();
+    wide.Add(std::move(made), PciPlace{.bus = 2});
+  }
+  // By ECAM.
+  uint64_t Read(unsigned on_bus, unsigned function_index, unsigned reg, size_t width) {
+    return ReadRegister(wide.ecam(), on_bus << 20 | function_index << 12 | reg, width);
+  }
+  void Write(unsigned on_bus, unsigned function_index, unsigned reg, size_t width, uint64_t value) {
+    WriteRegister(wide.ecam(), on_bus << 20 | function_index << 12 | reg, width, value);
+  }
+  static constexpr unsigned kSecond = 2 * 8 + 1;  // the second port
+
+  PciBus wide{mmio, kWide, {&lines[0], &lines[1], &lines[2], &lines[3]}};
+  TestFunction* behind = nullptr;
+};
+
+TEST_F(RootPortTest, LeadsToItsDeviceByTheBusNumberTheGuestGaveIt) {
+  EXPECT_EQ(Read(0, kSecond, pci::kVendorId, 4), 0x000c1b36U);
+  EXPECT_EQ(Read(0, kSecond, pci::kHeaderType, 1), 1U);
+  EXPECT_EQ(Read(0, 2 * 8, pci::kHeaderType, 1), 0x81U);
+  EXPECT_EQ(Read(0, kSecond, 0x0a, 2), 0x0604U) << "a bridge";
+  EXPECT_EQ(Read(0, kSecond, 0x18, 4) & 0xffffff, 0x020200U) << "as firmware leaves it";
+  EXPECT_EQ(Read(2, 0, pci::kVendorId, 4), 0x10421af4U);
+  EXPECT_EQ(Read(1, 0, pci::kVendorId, 4), 0xffffffffU) << "nothing is behind the first port";
+  EXPECT_EQ(Read(2, 1, pci::kVendorId, 4), 0xffffffffU) << "one device is behind a port";
+  Write(0, kSecond, 0x19, 2, 0x0909);
+  EXPECT_EQ(Read(2, 0, pci::kVendorId, 4), 0xffffffffU);
+  EXPECT_EQ(Read(9, 0, pci::kVendorId, 4), 0x10421af4U);
+  wide.Reset();
+  EXPECT_EQ(behind->resets, 1);
+  EXPECT_EQ(Read(2, 0, pci::kVendorId, 4), 0x10421af4U);
+}
+
+TEST_F(RootPortTest, ItsWindowHoldsTheBarOfTheDeviceBehindIt) {
+  EXPECT_EQ(Read(0, kSecond, 0x20, 4), 0xc000c000U) << "one MiB from 0xc0000000 up";
+  EXPECT_EQ(Read(0, 2 * 8, 0x20, 4), 0x0000fff0U) << "closed";
+  EXPECT_EQ(Read(2, 0, pci::kBar0, 4), 0xc0000004U);
+  Write(2, 0, pci::kCommand, 2, pci::kCommandMemory);
+  EXPECT_EQ(MmioRead(0xc0000000), 0x5aU);
+  EXPECT_EQ(Read(0, kSecond, 0x1c, 2), 0U) << "no I/O window";
+  EXPECT_EQ(Read(0, kSecond, 0x24, 4), 0U) << "no prefetchable one";
+  Write(0, kSecond, 0x20, 4, 0xffffffff);
+  EXPECT_EQ(Read(0, kSecond, 0x20, 4), 0xfff0fff0U);
+}
+
+TEST_F(RootPortTest, WhatIsBehindItInterruptsOnThePinOfItsSlot) {
+  behind->SetIntx(true);
+  EXPECT_TRUE(lines[2].level);
+  Write(0, kSecond, pci::kCommand, 2, pci::kCommandIntxDisable);
+  EXPECT_TRUE(lines[2].level) << "the port disables its own interrupts, of which it has none";
+  Write(2, 0, pci::kCommand, 2, pci::kCommandIntxDisable);
+  EXPECT_FALSE(lines[2].level);
+}
+
+TEST_F(RootPortTest, TakesOneDevice) {
+  EXPECT_THROW(wide.Add(std::make_unique<TestFunction>(msi), PciPlace{.bus = 2}), UsageError);
+  EXPECT_THROW(wide.Add(std::make_unique<TestFunction>(msi), PciPlace{.bus = 1, .slot = 1}), UsageError);
+  EXPECT_THROW(wide.Add(std::make_unique<TestFunction>(msi), PciPlace{.bus = 3}), UsageError);
+  EXPECT_THROW(wide.AddRootPort({.slot = 2}), UsageError);
+}
+
 TEST_F(PciTest, ResetBringsBackThePowerOnState) {
   ConfigWrite(slot, pci::kBar0, 4, 0xe0080000);
   ConfigWrite(slot, pci::kCommand, 2, pci::kCommandMemory);

@@ -38,14 +38,16 @@ void Run(std::span<const std::byte> bytes) {
   FakeMsiHost msi;
   msi.vectors_left = 4;
   std::array<FakeLine, 4> lines;
-  PciBus pci(mmio, {Gpa(0xe000'0000), Bytes(0x10'0000)}, {&lines[0], &lines[1], &lines[2], &lines[3]});
+  PciBus pci(mmio, {Gpa(0xe000'0000), 16_MiB}, {&lines[0], &lines[1], &lines[2], &lines[3]});
   ports.Attach(PciBus::kConfigPort, PciBus::kConfigPortCount, pci.config_ports());
   mmio.Attach(0xd000'0000, PciBus::kEcamSize, pci.ecam());
-  std::array<Function*, 2> functions;
+  std::array<Function*, 3> functions;
   for (Function*& function : functions) {
     auto made = std::make_unique<Function>(msi);
     function = made.get();
-    pci.Add(std::move(made));
+    const bool behind = &function == &functions.back();
+    if (behind) pci.AddRootPort({.slot = 3});
+    pci.Add(std::move(made), behind ? std::optional(PciPlace{.bus = 1}) : std::nullopt);
   }
   std::array<std::byte, 8> data = {};
   const auto access = [&](const Bus& bus, uint64_t address) {
@@ -59,12 +61,15 @@ void Run(std::span<const std::byte> bytes) {
     bus.Write(address, std::span(data).first(width));
   };
   while (!input.empty()) {
-    switch (input.Take(1) % 6) {
+    switch (input.Take(1) % 7) {
       case 0:
         access(ports, PciBus::kConfigPort + input.Take(1) % 8);
         break;
       case 1:
         access(mmio, 0xd000'0000 + (input.Take(1) % 4 << 15) + input.Take(2) % 0x2000);
+        break;
+      case 6:
+        access(mmio, 0xd000'0000 + (input.Take(1) % PciBus::kBuses << 20) + input.Take(2) % 0x1000);
         break;
       case 2:
         access(mmio, 0xe000'0000 + input.Take(2));
@@ -73,10 +78,10 @@ void Run(std::span<const std::byte> bytes) {
         access(mmio, input.Take(8));
         break;
       case 4:
-        functions[input.Take(1) % 2]->msix.Notify(static_cast<unsigned>(input.Take(1)));
+        functions[input.Take(1) % 3]->msix.Notify(static_cast<unsigned>(input.Take(1)));
         break;
       default:
-        functions[input.Take(1) % 2]->SetIntx(input.Take(1) % 2 != 0);
+        functions[input.Take(1) % 3]->SetIntx(input.Take(1) % 2 != 0);
     }
   }
   pci.Reset();

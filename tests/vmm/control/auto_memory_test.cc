@@ -19,7 +19,7 @@ using std::chrono::seconds;
 
 class AutoMemoryTest : public testing::Test {
  protected:
-  AutoMemoryTest() { vm_.the_balloon = &balloon_; }
+  AutoMemoryTest() { vm_.SetBalloon(&balloon_); }
   void GuestHas(Bytes total, Bytes available) {
     balloon_.the_statistics.values[5] = total.value;
     balloon_.the_statistics.values[6] = available.value;
@@ -119,12 +119,12 @@ TEST_F(AutoMemoryTest, AsksForStatisticsAndDoesNotActOnOldOnes) {
 }
 
 TEST_F(AutoMemoryTest, AVmWithoutABalloonIsRefusedAndOneThatLosesItIsLeftAlone) {
-  vm_.the_balloon = nullptr;
+  vm_.SetBalloon(nullptr);
   EXPECT_THROW(auto_.SetMode(AutoMemoryMode::kOn, vm_), UsageError);
   EXPECT_EQ(auto_.mode(), AutoMemoryMode::kOff);
-  vm_.the_balloon = &balloon_;
+  vm_.SetBalloon(&balloon_);
   auto_.SetMode(AutoMemoryMode::kOn, vm_);
-  vm_.the_balloon = nullptr;
+  vm_.SetBalloon(nullptr);
   EXPECT_TRUE(Tick().contains("waiting-for"));
 }
 
@@ -133,7 +133,7 @@ using AutoMemoryCommand = CommandRunner;
 TEST_F(AutoMemoryCommand, SetsAndTellsTheMode) {
   EXPECT_NE(Error("x-faultline-memory-auto", {{"mode", "on"}}).find("--balloon"), std::string::npos);
   FakeBalloon balloon;
-  vm_.the_balloon = &balloon;
+  vm_.SetBalloon(&balloon);
   EXPECT_EQ(Run("x-faultline-memory-auto").at("mode"), "off");
   EXPECT_EQ(Run("x-faultline-memory-auto", {{"mode", "dry-run"}}).at("mode"), "dry-run");
   EXPECT_EQ(Run("x-faultline-memory-auto").at("mode"), "dry-run");

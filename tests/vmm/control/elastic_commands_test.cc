@@ -49,7 +49,7 @@ TEST_F(ElasticCommands, QomSetResizesVirtioMemTheWayLibvirtAsks) {
                                                          {"node", 0},
                                                          {"memdev", "/objects/vmem0"}}}}}));
   EXPECT_EQ(Error("qom-set", {{"path", "vmem0"}, {"property", "size"}, {"value", 1}}),
-            "Property 'vmem0.size' not found");
+            "Property 'virtio-mem-pci.size' cannot be set");
   EXPECT_EQ(Error("qom-get", {{"path", "nobody"}, {"property", "size"}}), "Device 'nobody' not found");
   EXPECT_EQ(Error("qom-set", {{"path", "vmem0"}, {"property", "requested-size"}, {"value", "1G"}}),
             "Invalid parameter type for 'value', expected: uint64");
@@ -72,7 +72,7 @@ TEST_F(ElasticCommands, ResizeNeedsNoIdWhereThereIsOneDevice) {
 
 TEST_F(ElasticCommands, TheBalloonCountsWhatTheGuestKeeps) {
   EXPECT_EQ(Error("query-balloon"), "No balloon device has been activated");
-  vm_.the_balloon = &balloon_;
+  vm_.SetBalloon(&balloon_);
   EXPECT_EQ(Run("balloon", {{"value", 67108864}}), json::object());
   EXPECT_EQ(balloon_.the_state.target, 192_MiB);
   balloon_.the_state.held = 100_MiB;
@@ -86,7 +86,7 @@ TEST_F(ElasticCommands, TheBalloonCountsWhatTheGuestKeeps) {
 }
 
 TEST_F(ElasticCommands, GuestStatisticsHaveQemusNames) {
-  vm_.the_balloon = &balloon_;
+  vm_.SetBalloon(&balloon_);
   balloon_.the_statistics.values[VIRTIO_BALLOON_S_MEMFREE] = 4096;
   balloon_.the_statistics.updated = std::chrono::system_clock::time_point(std::chrono::seconds(1700000000));
   const json path{{"path", "/machine/peripheral/balloon0"}, {"property", "guest-stats"}};
@@ -103,9 +103,32 @@ TEST_F(ElasticCommands, GuestStatisticsHaveQemusNames) {
   EXPECT_NE(Error("qom-set", interval).find("longer than a day"), std::string::npos);
 }
 
+TEST_F(ElasticCommands, AreFoundWhereLibvirtLooksForDevicesAndStay) {
+  AddMem("vmem0");
+  vm_.SetBalloon(&balloon_);
+  EXPECT_EQ(Run("qom-list", {{"path", "/machine/peripheral"}}),
+            json::array({{{"name", "type"}, {"type", "string"}},
+                         {{"name", "vmem0"}, {"type", "child<virtio-mem-pci>"}},
+                         {{"name", "balloon0"}, {"type", "child<virtio-balloon-pci>"}}}));
+  // By this property libvirt knows that there are statistics.
+  EXPECT_NE(Run("qom-list", {{"path", "/machine/peripheral/balloon0"}}).dump().find("guest-stats-polling-interval"),
+            std::string::npos);
+  EXPECT_EQ(Run("qom-get", {{"path", "/machine/peripheral/balloon0"}, {"property", "deflate-on-oom"}}), true);
+  EXPECT_EQ(Error("qom-get", {{"path", "balloon0"}, {"property", "colour"}}),
+            "Property 'virtio-balloon-pci.colour' not found");
+  // To a client "not found" would say that it is gone.
+  EXPECT_NE(Error("device_del", {{"id", "vmem0"}}).find("stays"), std::string::npos);
+  Run("object-add", {{"qom-type", "memory-backend-ram"}, {"id", "m"}, {"size", 2097152}});
+  EXPECT_EQ(Error("device_add", {{"driver", "pc-dimm"}, {"id", "vmem0"}, {"memdev", "m"}}),
+            "Duplicate device ID 'vmem0'");
+  vm_.backends().SetDevice("m", "vmem0");
+  EXPECT_NE(Error("object-del", {{"id", "m"}}).find("in use"), std::string::npos);
+  EXPECT_EQ(Run("query-memory-devices").at(0).at("data").at("memdev"), "/objects/m");
+}
+
 TEST_F(ElasticCommands, TrimmingNeedsADriverThatTellsOfFreePages) {
   EXPECT_EQ(Error("x-faultline-balloon-trim"), "No balloon device has been activated");
-  vm_.the_balloon = &balloon_;
+  vm_.SetBalloon(&balloon_);
   EXPECT_NE(Error("x-faultline-balloon-trim").find("not running"), std::string::npos);
   balloon_.can_hint = true;
   EXPECT_EQ(Run("x-faultline-balloon-trim"), json::object());

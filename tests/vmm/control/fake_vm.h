@@ -79,10 +79,14 @@ class FakeVm final : public VmControl {
     if (it == mems.end()) throw UsageError("there is no virtio-mem device '" + id + "'");
     it->state.requested = requested;
   }
-  Balloon* balloon() override { return the_balloon; }
+  Balloon* balloon() override { return balloon_; }
+  void SetBalloon(Balloon* balloon) {
+    balloon_ = balloon;
+    config_.balloon.reset();
+    if (balloon != nullptr) config_.balloon.emplace();
+  }
 
   std::vector<VirtioMemInfo> mems;
-  Balloon* the_balloon = nullptr;
   RunState state = RunState::kRunning;
   std::optional<PauseReason> pause_reason;
   int shutdowns = 0;
@@ -95,6 +99,7 @@ class FakeVm final : public VmControl {
   std::vector<uint64_t> cancels;
 
  private:
+  Balloon* balloon_ = nullptr;
   MachineConfig config_;
   Surroundings surroundings_;
 };

@@ -18,6 +18,7 @@ TEST(MachineHost, AResetLeavesPluggedMemoryWhereItWas) {
   request.size = 128_MiB;
   request.slot = 2;
   request.node = 1;
+  request.hotplugged = false;
   const MemoryDeviceInfo before = host.machine().PlugMemory(request);
   host.Restart(/*paused=*/true);
   const std::vector<MemoryDeviceInfo> after = host.machine().MemoryDevices();
@@ -26,6 +27,19 @@ TEST(MachineHost, AResetLeavesPluggedMemoryWhereItWas) {
   EXPECT_EQ(after[0].slot, 2u);
   EXPECT_EQ(after[0].node, 1u);
   EXPECT_EQ(after[0].gpa, before.gpa);
+  EXPECT_FALSE(after[0].hotplugged);
+}
+
+TEST(MachineHost, AResetLeavesWhatIsAskedOfTheBalloon) {
+  SKIP_WITHOUT_KVM();
+  MachineConfig config = MachineUnderTest::Config();
+  config.balloon.emplace();
+  MachineHost host(config, [](const MachineEvent&) {});
+  host.machine().balloon()->SetTarget(4_MiB);
+  host.machine().balloon()->SetStatisticsInterval(std::chrono::seconds(5));
+  host.Restart(/*paused=*/true);
+  EXPECT_EQ(host.machine().balloon()->state().target, 4_MiB);
+  EXPECT_EQ(host.machine().balloon()->statistics_interval(), std::chrono::seconds(5));
 }
 
 }  // namespace

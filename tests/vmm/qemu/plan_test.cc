@@ -93,8 +93,9 @@ TEST(QemuPlan, TakesWhatLibvirtWritesForTheBuiltInGuest) {
   ASSERT_EQ(plan.monitors.size(), 1U);
   EXPECT_EQ(plan.monitors[0].fd, 26);
   ASSERT_EQ(plan.dimms.size(), 1U);
-  EXPECT_EQ(plan.dimms[0].request.size, 256_MiB);
-  EXPECT_EQ(plan.dimms[0].request.slot, 3U);
+  EXPECT_EQ(plan.dimms[0].size, 256_MiB);
+  EXPECT_EQ(plan.dimms[0].slot, 3U);
+  EXPECT_FALSE(plan.dimms[0].hotplugged);
   ASSERT_EQ(plan.inventory.peripherals.size(), 1U);
   EXPECT_EQ(plan.inventory.peripherals[0].driver, "isa-serial");
 }
@@ -132,16 +133,92 @@ TEST(QemuPlan, TakesAKernelWithDevicesAtTheirAddressesInBothSpellings) {
     ASSERT_EQ(config.disks.size(), 1U);
     EXPECT_EQ(config.disks[0].path, "/d.raw");
     EXPECT_TRUE(config.disks[0].read_only);
-    EXPECT_EQ(config.disks[0].pci_slot, 3U);
+    EXPECT_EQ(config.disks[0].pci_place, (PciPlace{.slot = 3}));
     ASSERT_EQ(config.net_cards.size(), 1U);
-    EXPECT_EQ(config.net_cards[0].pci_slot, 2U);
+    EXPECT_EQ(config.net_cards[0].pci_place, (PciPlace{.slot = 2}));
     EXPECT_EQ(config.net_cards[0].mac->back(), 0x57);
     EXPECT_TRUE(config.rng);
-    EXPECT_EQ(config.rng_slot, 6U);
+    EXPECT_EQ(config.rng_place, (PciPlace{.slot = 6}));
     ASSERT_EQ(plan.inventory.disks.size(), 1U);
     EXPECT_EQ(plan.inventory.disks[0].format_node, "f");
     EXPECT_EQ(plan.inventory.disks[0].device, "disk0");
   }
+}
+
+TEST(QemuPlan, TakesTheElasticDevicesWithAKernelOrWithTheBuiltInGuest) {
+  const Words devices{
+      "-m",
+      "size=524288k,slots=8,maxmem=4194304k",
+      "-object",
+      R"({"qom-type":"memory-backend-ram","id":"memvirtiomem0","reserve":false,"size":1073741824})",
+      "-device",
+      R"({"driver":"virtio-mem-pci","node":0,"block-size":2097152,"requested-size":268435456,"memdev":"memvirtiomem0","id":"virtiomem0","bus":"pci.0","addr":"0x5"})",
+      "-device",
+      R"({"driver":"virtio-balloon-pci","id":"ua-b","deflate-on-oom":true,"free-page-reporting":true,"bus":"pci.0","addr":"0x4"})"};
+  for (const Words& kernel : {Words{}, Words{"-kernel", "/vmlinux"}}) {
+    Words words = With(devices);
+    words.insert(words.end(), kernel.begin(), kernel.end());
+    const QemuPlan plan = PlanFromCommandLine(words);
+    ASSERT_EQ(plan.machine.memory.virtio_mem.size(), 1U);
+    const VirtioMemOptions& mem = plan.machine.memory.virtio_mem[0];
+    EXPECT_EQ(mem.id, "virtiomem0");
+    EXPECT_EQ(mem.size, 1_GiB);
+    EXPECT_EQ(mem.block_size(), 2_MiB);
+    EXPECT_EQ(mem.requested, 256_MiB);
+    EXPECT_EQ(mem.pci_place, (PciPlace{.slot = 5}));
+    EXPECT_EQ(plan.machine.memory.max, 3_GiB) << "the rest is for dimms";
+    EXPECT_EQ(plan.machine.memory.slots, 8U);
+    ASSERT_TRUE(plan.machine.balloon);
+    EXPECT_EQ(plan.machine.balloon->id, "ua-b");
+    EXPECT_EQ(plan.machine.balloon->pci_place, (PciPlace{.slot = 4}));
+    EXPECT_TRUE(plan.machine.balloon->reporting);
+    ASSERT_EQ(plan.backends.size(), 1U);
+    EXPECT_EQ(plan.backends[0].device, "virtiomem0");
+  }
+  const QemuPlan plain = PlanFromCommandLine(With({"-device", "virtio-balloon-pci,id=b"}));
+  EXPECT_FALSE(plain.machine.balloon->deflate_on_oom) << "as in QEMU, unless asked for";
+  EXPECT_FALSE(plain.machine.balloon->reporting);
+  const QemuPlan full =
+      PlanFromCommandLine(With({"-m", "size=64M,slots=2,maxmem=128M", "-object", "memory-backend-ram,id=r,size=64M",
+                                "-device", "virtio-mem-pci,id=v,memdev=r"}));
+  EXPECT_EQ(full.machine.memory.slots, 0U) << "no room is left for dimms";
+}
+
+TEST(QemuPlan, TakesAVirtioConsoleBesideTheSerialOne) {
+  const QemuPlan plan = PlanFromCommandLine(With(
+      {"-kernel", "/vmlinux", "-chardev", "pty,id=charserial0", "-device", "isa-serial,chardev=charserial0,id=serial0",
+       "-device", R"({"driver":"virtio-serial-pci","id":"virtio-serial0","bus":"pci.0","addr":"0x5"})", "-chardev",
+       "pty,id=charconsole1", "-device",
+       R"({"driver":"virtconsole","bus":"virtio-serial0.0","chardev":"charconsole1","id":"console1"})"}));
+  EXPECT_TRUE(plan.machine.devices.console);
+  EXPECT_EQ(plan.machine.devices.console_place, PciPlace{.slot = 5});
+  EXPECT_EQ(plan.console.id, "charserial0");
+  EXPECT_EQ(plan.virtio_console.id, "charconsole1");
+}
+
+TEST(QemuPlan, DevicesOfAQ35MaySitBehindRootPorts) {
+  const Words words{
+      "-machine",
+      "q35",
+      "-qmp",
+      "unix:/m,server=on,wait=off",
+      "-kernel",
+      "/vmlinux",
+      "-device",
+      R"({"driver":"pcie-root-port","port":8,"chassis":1,"id":"pci.1","bus":"pcie.0","multifunction":true,"addr":"0x1"})",
+      "-device",
+      R"({"driver":"pcie-root-port","port":9,"chassis":2,"id":"pci.2","bus":"pcie.0","addr":"0x1.0x1"})",
+      "-netdev",
+      "user,id=n",
+      "-device",
+      "virtio-net-pci,netdev=n,id=net0,bus=pci.2,addr=0x0",
+      "-device",
+      "virtio-balloon-pci,id=b,bus=pcie.0,addr=0x1f"};
+  const QemuPlan plan = PlanFromCommandLine(words);
+  EXPECT_EQ(plan.machine.devices.root_ports, (std::vector{PciPlace{.slot = 1}, PciPlace{.slot = 1, .function = 1}}));
+  EXPECT_EQ(plan.machine.devices.net_cards.at(0).pci_place, PciPlace{.bus = 2});
+  EXPECT_EQ(plan.machine.balloon->pci_place, PciPlace{.slot = 31});
+  EXPECT_EQ(plan.inventory.peripherals.at(0).id, "pci.1");
 }
 
 TEST(QemuPlan, AsksForNothingButAMonitorToAnswerQuestions) {
@@ -190,10 +267,24 @@ TEST(QemuPlan, RefusesWhatItDoesNotDoInOneSentenceThatNamesTheWayOut) {
       {{"-blockdev", "driver=qcow2,node-name=q,file=x"}, "qemu-img convert"},
       {{"-netdev", "bridge,id=n"}, "<interface type='user'>"},
       {{"-object", "rng-random,id=r", "-device", "virtio-rng-pci,rng=r,bus=pci.1,addr=0x1"}, "bus='0x00'"},
-      {{"-object", "rng-random,id=r", "-device", "virtio-rng-pci,rng=r,addr=0x20"}, "slot 0x20"},
-      {{"-object", "rng-random,id=r", "-device", "virtio-rng-pci,rng=r,addr=0x2.0x1"}, "function"},
+      {{"-object", "rng-random,id=r", "-device", "virtio-rng-pci,rng=r,addr=0x20"}, "no PCI slot 0x20"},
+      {{"-object", "rng-random,id=r", "-device", "virtio-rng-pci,rng=r,addr=0x2.0x8"}, "no PCI function 0x8"},
+      {{"-object", "rng-random,id=r", "-device", "virtio-rng-pci,rng=r,addr=0"}, "host bridge's"},
+      {{"-device", "pcie-root-port,id=p,addr=0x2"}, "machine q35"},
       {{"-object", "rng-random,id=r", "-device", "virtio-rng-pci,rng=r"}, "add <kernel> to <os>"},
       {{"-append", "quiet"}, "-append needs -kernel"},
+      {{"-chardev", "pty,id=a", "-device", "virtconsole,chardev=a"}, "<controller type='virtio-serial'>"},
+      {{"-device", "virtio-serial-pci", "-device", "virtio-serial-pci"}, "keep one <controller"},
+      {{"-device", "virtio-serial-pci", "-device", "virtserialport"}, "remove <channel>"},
+      {{"-device", "virtio-balloon-pci,id=a", "-device", "virtio-balloon-pci,id=b"}, "keep one <memballoon>"},
+      {{"-object", "rng-random,id=r", "-device", "virtio-balloon-pci,id=a", "-device", "virtio-rng-pci,rng=r,id=a"},
+       "'a' is taken"},
+      {{"-device", "virtio-mem-pci,id=v,memdev=r"}, "no memory backend 'r'"},
+      {{"-object", "memory-backend-ram,id=r,size=64M", "-device", "virtio-mem-pci,memdev=r"}, "'id' is missing"},
+      {{"-object", "memory-backend-ram,id=r,size=64M", "-device", "virtio-mem-pci,id=v,memdev=r"}, "<maxMemory>"},
+      {{"-m", "size=64M,slots=1,maxmem=1G", "-object", "memory-backend-ram,id=r,size=64M", "-device",
+        "virtio-mem-pci,id=v,memdev=r,block-size=3M"},
+       "a block of 3 MiB"},
       {{"-no-acpi"}, "<acpi/>"},
       {{"-rtc", "base=localtime"}, "-rtc"},
       {{"-overcommit", "mem-lock=on"}, "<locked/>"},

@@ -5,6 +5,7 @@
 
 #include "vmm/control/arguments.h"
 #include "vmm/control/commands/commands.h"
+#include "vmm/control/peripherals.h"
 #include "vmm/control/vm_control.h"
 
 namespace faultline {
@@ -54,7 +55,7 @@ json QueryBlock(const json& arguments, VmControl& vm) {
   json list = json::array();
   for (const DiskNode& disk : vm.surroundings().inventory.disks) {
     list.push_back({{"device", ""},
-                    {"qdev", "/machine/peripheral/" + disk.device + "/virtio-backend"},
+                    {"qdev", PeripheralPath(disk.device) + "/virtio-backend"},
                     {"type", "unknown"},
                     {"locked", false},
                     {"removable", false},

@@ -35,8 +35,9 @@ nlohmann::json QueryMemorySizeSummary(const nlohmann::json& arguments, VmControl
 
 nlohmann::json BalloonTo(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryBalloon(const nlohmann::json& arguments, VmControl& vm);
-// Of any device: type, realized. Of the balloon: guest-stats, guest-stats-polling-interval. Of a virtio-mem device:
-// requested-size, and for qom-get also size, block-size, memaddr. `path` is the device's id, or /machine/peripheral/ID.
+// Of any device: type, realized. Of the balloon: guest-stats-polling-interval, and for qom-get also guest-stats,
+// deflate-on-oom, free-page-reporting. Of a virtio-mem device: requested-size, and for qom-get also size, block-size,
+// memaddr, node. `path` is the device's id, or /machine/peripheral/ID.
 nlohmann::json QomGet(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QomSet(const nlohmann::json& arguments, VmControl& vm);
 

@@ -5,6 +5,7 @@
 #include "vmm/control/arguments.h"
 #include "vmm/control/commands/commands.h"
 #include "vmm/control/commands/elastic.h"
+#include "vmm/control/peripherals.h"
 #include "vmm/control/qmp_error.h"
 #include "vmm/control/vm_control.h"
 
@@ -51,7 +52,7 @@ json ObjectDel(const json& arguments, VmControl& vm) {
   Arguments args(arguments);
   const std::string id = args.String("id");
   args.Finish();
-  vm.backends().Delete(id, vm.MemoryDevices());
+  vm.backends().Delete(id, Peripherals(vm));
   return json::object();
 }
 
@@ -68,8 +69,8 @@ json DeviceAdd(const json& arguments, VmControl& vm) {
   request.node = SlotNumber(args.OptionalUnsigned("node").value_or(0));
   args.Finish();
 
-  const auto devices = vm.MemoryDevices();
-  const MemoryBackends::Backend& backend = vm.backends().Free(memdev, devices);
+  const MemoryBackends::Backend& backend = vm.backends().Free(memdev, Peripherals(vm));
+  if (DriverOf(request.id, vm)) throw QmpError("Duplicate device ID '" + request.id.substr(0, 80) + "'");
   request.size = backend.size;
   request.backing = backend.backing;
   vm.PlugMemory(request);
@@ -82,10 +83,9 @@ json DeviceDel(const json& arguments, VmControl& vm) {
   UnplugRequest request;
   request.id = args.String("id");
   args.Finish();
-  const auto devices = vm.MemoryDevices();
-  if (std::none_of(devices.begin(), devices.end(), [&](const auto& d) { return d.id == request.id; })) {
-    throw QmpError("DeviceNotFound", "Device '" + request.id + "' not found");
-  }
+  const auto driver = DriverOf(request.id, vm);
+  if (!driver) throw QmpError("DeviceNotFound", "Device '" + request.id.substr(0, 80) + "' not found");
+  if (driver != "pc-dimm") throw QmpError("Device '" + request.id + "' stays while the VM runs: it is a " + *driver);
   vm.UnplugMemory(request);
   return json::object();
 }
@@ -103,7 +103,7 @@ json QueryMemoryDevices(const json& arguments, VmControl& vm) {
                       {"node", d.node},
                       {"memdev", "/objects/" + vm.backends().OfDevice(d.id).value_or(d.id)},
                       {"hotpluggable", true},
-                      {"hotplugged", true}}}});
+                      {"hotplugged", d.hotplugged}}}});
   }
   AppendVirtioMemInfo(vm, &list);
   return list;

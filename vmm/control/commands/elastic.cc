@@ -11,9 +11,9 @@
 
 #include "vmm/control/arguments.h"
 #include "vmm/control/commands/commands.h"
+#include "vmm/control/peripherals.h"
 #include "vmm/control/qmp_error.h"
 #include "vmm/control/vm_control.h"
-#include "vmm/machine/elastic_memory.h"
 
 namespace faultline {
 
@@ -21,7 +21,6 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::string_view kPeripherals = "/machine/peripheral/";
 constexpr uint64_t kLongestInterval = 24ULL * 3600;
 
 // QEMU's names, by tag.
@@ -41,19 +40,15 @@ Balloon& RequireBalloon(VmControl& vm) {
   return *balloon;
 }
 
-std::string DeviceOfPath(const std::string& path) {
-  return path.starts_with(kPeripherals) ? path.substr(kPeripherals.size()) : path;
+bool IsBalloon(std::string_view id, const VmControl& vm) {
+  return vm.config().balloon.has_value() && vm.config().balloon->id == id;
 }
 
-VirtioMemInfo FindVirtioMem(const VmControl& vm, const std::string& path) {
+std::optional<VirtioMemInfo> FindVirtioMem(const std::string& id, const VmControl& vm) {
   for (VirtioMemInfo& mem : vm.VirtioMemDevices()) {
-    if (mem.id == DeviceOfPath(path)) return std::move(mem);
+    if (mem.id == id) return std::move(mem);
   }
-  throw QmpError("DeviceNotFound", "Device '" + path.substr(0, 80) + "' not found");
-}
-
-[[noreturn]] void NoProperty(const std::string& path, const std::string& property) {
-  throw QmpError("Property '" + DeviceOfPath(path).substr(0, 80) + "." + property.substr(0, 80) + "' not found");
+  return std::nullopt;
 }
 
 json GuestStatistics(const Balloon& balloon) {
@@ -87,9 +82,9 @@ json Describe(const VirtioMemInfo& mem) {
 void AppendElasticDevices(VmControl& vm, json* list) {
   for (const VirtioMemInfo& mem : vm.VirtioMemDevices()) list->push_back(Describe(mem));
   const Balloon* const balloon = vm.balloon();
-  if (balloon == nullptr) return;
+  if (balloon == nullptr || !vm.config().balloon) return;
   const BalloonState state = balloon->state();
-  list->push_back({{"id", kBalloonId},
+  list->push_back({{"id", vm.config().balloon->id},
                    {"type", "balloon"},
                    {"requested", state.target.value},
                    {"held", state.held.value},
@@ -99,7 +94,7 @@ void AppendElasticDevices(VmControl& vm, json* list) {
                    {"driver", state.driver}});
 }
 
-void AppendVirtioMemInfo(const VmControl& vm, json* list) {
+void AppendVirtioMemInfo(VmControl& vm, json* list) {
   for (const VirtioMemInfo& mem : vm.VirtioMemDevices()) {
     list->push_back({{"type", "virtio-mem"},
                      {"data",
@@ -110,7 +105,7 @@ void AppendVirtioMemInfo(const VmControl& vm, json* list) {
                        {"max-size", mem.region.size.value},
                        {"block-size", mem.block.value},
                        {"node", 0},
-                       {"memdev", "/objects/" + mem.id}}}});
+                       {"memdev", "/objects/" + vm.backends().OfDevice(mem.id).value_or(mem.id)}}}});
   }
 }
 
@@ -131,19 +126,23 @@ json QueryBalloon(const json& arguments, VmControl& vm) {
   return {{"actual", (base - std::min(RequireBalloon(vm).state().held, base)).value}};
 }
 
-json ElasticProperty(const std::string& path, const std::string& property, VmControl& vm) {
-  if (vm.balloon() != nullptr && DeviceOfPath(path) == kBalloonId) {
-    const Balloon& balloon = *vm.balloon();
+std::optional<json> ElasticProperty(const std::string& id, const std::string& property, VmControl& vm) {
+  if (IsBalloon(id, vm)) {
+    const Balloon& balloon = RequireBalloon(vm);
     if (property == "guest-stats") return GuestStatistics(balloon);
     if (property == "guest-stats-polling-interval") return balloon.statistics_interval().count();
-    NoProperty(path, property);
+    if (property == "deflate-on-oom") return vm.config().balloon->deflate_on_oom;
+    if (property == "free-page-reporting") return vm.config().balloon->reporting;
+    return std::nullopt;
   }
-  const VirtioMemInfo mem = FindVirtioMem(vm, path);
-  if (property == "requested-size") return mem.state.requested.value;
-  if (property == "size") return mem.state.plugged.value;
-  if (property == "block-size") return mem.block.value;
-  if (property == "memaddr") return mem.region.start.value;
-  NoProperty(path, property);
+  const auto mem = FindVirtioMem(id, vm);
+  if (!mem) return std::nullopt;
+  if (property == "requested-size") return mem->state.requested.value;
+  if (property == "size") return mem->state.plugged.value;
+  if (property == "block-size") return mem->block.value;
+  if (property == "memaddr") return mem->region.start.value;
+  if (property == "node") return 0;
+  return std::nullopt;
 }
 
 json QomSet(const json& arguments, VmControl& vm) {
@@ -152,15 +151,17 @@ json QomSet(const json& arguments, VmControl& vm) {
   const std::string property = args.String("property");
   const uint64_t value = args.Unsigned("value");
   args.Finish();
-  if (vm.balloon() != nullptr && DeviceOfPath(path) == kBalloonId) {
-    if (property != "guest-stats-polling-interval") NoProperty(path, property);
+  const std::string id(PeripheralId(path));
+  const auto driver = DriverOf(id, vm);
+  if (!driver) throw QmpError("DeviceNotFound", "Device '" + path.substr(0, 80) + "' not found");
+  if (IsBalloon(id, vm) && property == "guest-stats-polling-interval") {
     if (value > kLongestInterval) throw QmpError("An interval of " + std::to_string(value) + " s is longer than a day");
-    vm.balloon()->SetStatisticsInterval(std::chrono::seconds(value));
-    return json::object();
+    RequireBalloon(vm).SetStatisticsInterval(std::chrono::seconds(value));
+  } else if (FindVirtioMem(id, vm) && property == "requested-size") {
+    vm.ResizeVirtioMem(id, Bytes(value));
+  } else {
+    throw QmpError("Property '" + *driver + "." + property.substr(0, 80) + "' cannot be set");
   }
-  const VirtioMemInfo mem = FindVirtioMem(vm, path);
-  if (property != "requested-size") NoProperty(path, property);
-  vm.ResizeVirtioMem(mem.id, Bytes(value));
   return json::object();
 }
 

@@ -2,12 +2,15 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "vmm/control/arguments.h"
 #include "vmm/control/commands/commands.h"
 #include "vmm/control/commands/elastic.h"
 #include "vmm/control/object_types.h"
+#include "vmm/control/peripherals.h"
 #include "vmm/control/qmp_error.h"
 #include "vmm/control/vm_control.h"
 
@@ -17,7 +20,6 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::string_view kPeripherals = "/machine/peripheral";
 constexpr std::string_view kCpuPrefix = "/machine/unattached/device[";
 
 [[noreturn]] void NoSuchPath(const std::string& path) {
@@ -35,28 +37,9 @@ bool IsCpu(std::string_view path, const VmControl& vm) {
   return error == std::errc() && end == path.data() + path.size() && index < vm.config().cpus;
 }
 
-// The driver of the device with that id, or nothing.
-std::optional<std::string> DriverOf(std::string_view id, const VmControl& vm) {
-  for (const Peripheral& device : vm.surroundings().inventory.peripherals) {
-    if (device.id == id) return device.driver;
-  }
-  for (const MemoryDeviceInfo& device : vm.MemoryDevices()) {
-    if (device.id == id) return "pc-dimm";
-  }
-  return std::nullopt;
-}
-
-std::optional<std::string> DriverAt(std::string_view path, const VmControl& vm) {
-  if (!path.starts_with(kPeripherals) || path.size() <= kPeripherals.size() + 1) return std::nullopt;
-  return DriverOf(path.substr(kPeripherals.size() + 1), vm);
-}
-
-json Peripherals(const VmControl& vm) {
+json PeripheralList(VmControl& vm) {
   json list = json::array({Entry("type", "string")});
-  for (const Peripheral& device : vm.surroundings().inventory.peripherals) {
-    list.push_back(Entry(device.id, "child<" + device.driver + ">"));
-  }
-  for (const MemoryDeviceInfo& device : vm.MemoryDevices()) list.push_back(Entry(device.id, "child<pc-dimm>"));
+  for (const Peripheral& device : Peripherals(vm)) list.push_back(Entry(device.id, "child<" + device.driver + ">"));
   return list;
 }
 
@@ -66,11 +49,11 @@ json QomList(const json& arguments, VmControl& vm) {
   Arguments args(arguments);
   const std::string path = args.String("path");
   args.Finish();
-  if (path == kPeripherals) return Peripherals(vm);
+  if (path == kPeripherals) return PeripheralList(vm);
   if (IsCpu(path, vm)) {
     return json::array({Entry("type", "string"), Entry("realized", "bool"), Entry("unavailable-features", "strList")});
   }
-  const auto driver = DriverAt(path, vm);
+  const auto driver = DriverOf(PeripheralId(path), vm);
   if (!driver) NoSuchPath(path);
   json list = json::array({Entry("type", "string"), Entry("realized", "bool")});
   if (const ObjectType* type = FindObjectType(*driver)) {
@@ -85,11 +68,12 @@ json QomGet(const json& arguments, VmControl& vm) {
   const std::string property = args.String("property");
   args.Finish();
   const bool cpu = IsCpu(path, vm);
-  const auto driver = cpu ? "host-x86_64-cpu" : DriverAt(path, vm);
+  const auto driver = cpu ? "host-x86_64-cpu" : DriverOf(PeripheralId(path), vm);
   if (driver && property == "type") return *driver;
   if (driver && property == "realized") return true;
   if (cpu && property == "unavailable-features") return json::array();
-  if (!driver || driver->starts_with("virtio-")) return ElasticProperty(path, property, vm);
+  if (!driver) NoSuchPath(path);
+  if (auto value = ElasticProperty(std::string(PeripheralId(path)), property, vm)) return *std::move(value);
   throw QmpError("Property '" + *driver + "." + property.substr(0, 64) + "' not found");
 }
 
