@@ -5,11 +5,9 @@
 namespace faultline {
 
 MachineHost::MachineHost(const MachineConfig& config, MachineEventSink sink)
-    : config_(config), sink_(std::move(sink)), machine_(Make(config.start_paused)) {}
+    : config_(config), sink_(std::move(sink)), machine_(Make(config)) {}
 
-std::unique_ptr<Machine> MachineHost::Make(bool paused) {
-  MachineConfig config = config_;
-  config.start_paused = paused;
+std::unique_ptr<Machine> MachineHost::Make(const MachineConfig& config) {
   return std::make_unique<Machine>(Host::System(), config, [this](const MachineEvent& event) {
     if (!restarting_.load(std::memory_order_relaxed)) sink_(event);
   });
@@ -18,13 +16,21 @@ std::unique_ptr<Machine> MachineHost::Make(bool paused) {
 void MachineHost::Restart(bool paused) {
   restarting_.store(true, std::memory_order_relaxed);
   machine_->Stop();
+  MachineConfig config = config_;
+  config.start_paused = paused;
+  // What was asked of the guest is asked of the next one.
+  const std::vector<VirtioMemInfo> mems = machine_->VirtioMemDevices();
+  for (size_t i = 0; i < mems.size(); ++i) config.memory.virtio_mem[i].requested = mems[i].state.requested;
+  std::chrono::seconds statistics_interval{0};
+  if (const Balloon* const balloon = machine_->balloon()) {
+    config.balloon->target = balloon->state().target;
+    statistics_interval = balloon->statistics_interval();
+  }
   const std::vector<MemoryDeviceInfo> plugged = machine_->MemoryDevices();
-  const Balloon* const balloon = machine_->balloon();
-  const Bytes target = balloon == nullptr ? Bytes(0) : balloon->state().target;
-  const auto interval = balloon == nullptr ? std::chrono::seconds(0) : balloon->statistics_interval();
   // The old one lets go of memory and disks before the new one takes them.
   machine_.reset();
-  machine_ = Make(paused);
+  machine_ = Make(config);
+  if (Balloon* const balloon = machine_->balloon()) balloon->SetStatisticsInterval(statistics_interval);
   for (const MemoryDeviceInfo& device : plugged) {
     machine_->PlugMemory({.id = device.id,
                           .size = device.gpa.size,
@@ -34,10 +40,6 @@ void MachineHost::Restart(bool paused) {
                           .backing = device.backing,
                           .source = nullptr,
                           .hotplugged = device.hotplugged});
-  }
-  if (Balloon* const next = machine_->balloon()) {
-    next->SetTarget(target);
-    next->SetStatisticsInterval(interval);
   }
   restarting_.store(false, std::memory_order_relaxed);
   machine_->Start();

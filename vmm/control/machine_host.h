@@ -20,13 +20,14 @@ class MachineHost {
   const Machine& machine() const { return *machine_; }
 
   // What a reset does: ends the machine, makes another one with the same memory plugged and the same asked of its
-  // balloon, and starts it: paused if `paused`. Throws what Machine does; there is no machine then, and the program has to end.
+  // virtio-mem devices and its balloon, and starts it: paused if `paused`. Throws what Machine does; there is no
+  // machine then, and the program has to end.
   void Restart(bool paused);
   // The same, paused unless the machine ran.
   void Reset();
 
  private:
-  std::unique_ptr<Machine> Make(bool paused);
+  std::unique_ptr<Machine> Make(const MachineConfig& config);
 
   const MachineConfig config_;
   const MachineEventSink sink_;
