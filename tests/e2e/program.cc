@@ -38,7 +38,8 @@ int StatusOf(int wait_status) {
   _exit(127);
 }
 
-Answer RunAs(const std::string& runtime_directory, const Words& words, const std::string& input, uid_t user) {
+Answer RunAs(const std::string& runtime_directory, const Words& words, const std::string& input, uid_t user,
+             std::chrono::seconds patience) {
   std::array<int, 2> in{};
   std::array<int, 2> out{};
   std::array<int, 2> err{};
@@ -64,7 +65,7 @@ Answer RunAs(const std::string& runtime_directory, const Words& words, const std
   Answer answer;
   std::array<pollfd, 2> fds{pollfd{out[0], POLLIN, 0}, pollfd{err[0], POLLIN, 0}};
   std::array<std::string*, 2> texts{&answer.out, &answer.err};
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  const auto deadline = std::chrono::steady_clock::now() + patience;
   while ((fds[0].fd >= 0 || fds[1].fd >= 0) && std::chrono::steady_clock::now() < deadline) {
     poll(fds.data(), fds.size(), 1000);
     for (size_t i = 0; i < fds.size(); ++i) {
@@ -100,7 +101,7 @@ Workplace::~Workplace() {
 }
 
 Answer Workplace::Run(const Words& words, const std::string& input) const {
-  return RunAs(dir_.path(), words, input, 0);
+  return RunAs(dir_.path(), words, input, 0, patience_);
 }
 
 Answer Workplace::RunAsNobody(const Words& words) const {
@@ -108,7 +109,7 @@ Answer Workplace::RunAsNobody(const Words& words) const {
   std::filesystem::create_directory(theirs);
   EXPECT_EQ(chown(theirs.c_str(), kNobody, kNobody), 0);
   std::filesystem::permissions(dir_.path(), std::filesystem::perms(0755));
-  return RunAs(theirs, words, "", kNobody);
+  return RunAs(theirs, words, "", kNobody, patience_);
 }
 
 nlohmann::json Workplace::Json(Words words) const {

@@ -49,6 +49,8 @@ class Workplace {
   std::string socket_file(const std::string& vm) const { return dir_ / ("faultline/" + vm + ".sock"); }
   std::string operator/(const std::string& name) const { return dir_ / name; }
 
+  // How long a command may take before it counts as hung: kPatience unless set.
+  void SetPatience(std::chrono::seconds patience) { patience_ = patience; }
   // Runs `faultline WORDS` to its end, `input` piped in.
   Answer Run(const Words& words, const std::string& input = "") const;
   // The same as user nobody (by a root that can become nobody).
@@ -59,6 +61,7 @@ class Workplace {
  private:
   friend class Terminal;
   TempDir dir_;
+  std::chrono::seconds patience_ = kPatience;
 };
 
 // `faultline WORDS` on a pseudo-terminal.

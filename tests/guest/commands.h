@@ -45,6 +45,9 @@ bool ShowMemory();
 bool KeepMemory(unsigned mebibytes);
 // "check": reads what "keep" wrote, and lets go of it. "check: ok, 64 MiB"
 bool CheckKeptMemory();
+// "storm=MEBIBYTES": keeps that much memory filled, and again and again verifies all of it, changes all of it, and uses
+// some fresh memory, which has to be zero; until a line is typed. "storm: running", then "storm: ok, 120 rounds"
+bool StormMemory(unsigned mebibytes);
 // "pin=NODE": makes the kernel use unmovable memory of that NUMA node, until "unpin".
 // "pin: ok, 16 pages"; "unpin" wants to find in them what was written: "unpin: ok"
 bool PinMemory(unsigned node);

@@ -72,6 +72,7 @@ bool RunCommand(const char* word) {
   if (Same(word, "memory")) return ShowMemory();
   if (const char* size = ValueOf(word, "keep")) return KeepMemory(ToNumber(size));
   if (Same(word, "check")) return CheckKeptMemory();
+  if (const char* size = ValueOf(word, "storm")) return StormMemory(ToNumber(size));
   if (const char* node = ValueOf(word, "pin")) return PinMemory(ToNumber(node));
   if (Same(word, "unpin")) return UnpinMemory();
   if (const char* way = ValueOf(word, "online")) return SetOnlining(way);

@@ -21,6 +21,21 @@ bool Say(const char* name, bool worked) {
   return worked;
 }
 
+// Little: where the kernel is interpreted, clearing a page for a program takes milliseconds.
+constexpr uint32_t kFreshBytes = 256 << 10;
+constexpr int kBetweenRounds = 100;  // ms: the kernel needs the processor too
+
+// Fresh memory is zero, and keeps what is written.
+bool UseFreshMemory(uint32_t addend) {
+  uint8_t* const fresh = Allocate(kFreshBytes, true);
+  if (fresh == nullptr) return false;
+  constexpr uint32_t kWords = kFreshBytes / sizeof(uint32_t);
+  const bool right = run_native(native_fill_words, fresh, kWords, kMultiplier, addend) == kWords &&
+                     run_native(native_check_words, fresh, kWords, kMultiplier, addend) == kWords;
+  SystemCall(nr::kMunmap, Word(fresh), static_cast<long>(kFreshBytes));
+  return right;
+}
+
 // What a pipe holds.
 constexpr unsigned kPinnedPages = 16;
 uint8_t pinned_content[kPinnedPages * 4096];
@@ -57,6 +72,31 @@ bool CheckKeptMemory() {
   if (kept != nullptr) SystemCall(nr::kMunmap, Word(kept), static_cast<long>(kept_mebibytes << 20));
   kept = nullptr;
   return Say("check", right);
+}
+
+bool StormMemory(unsigned mebibytes) {
+  const size_t size = size_t{mebibytes} << 20;
+  const auto words = static_cast<uint32_t>(size / sizeof(uint32_t));
+  uint32_t multiplier = kMultiplier;
+  uint32_t addend = kAddend;
+  uint8_t* const memory = Allocate(size, true);
+  bool right = memory != nullptr && run_native(native_fill_words, memory, words, multiplier, addend) == words;
+  Print("storm: running\n");
+  uint32_t rounds = 0;
+  while (right && !WaitReadable(0, kBetweenRounds)) {
+    right = run_native(native_turn_words, memory, words, multiplier, addend) == words && UseFreshMemory(rounds);
+    multiplier = 0 - multiplier;
+    addend = ~addend;
+    ++rounds;
+  }
+  right = right && run_native(native_check_words, memory, words, multiplier, addend) == words;
+  static char line[16];
+  ReadLine(0, line, sizeof(line));
+  if (memory != nullptr) SystemCall(nr::kMunmap, Word(memory), static_cast<long>(size));
+  Print(right ? "storm: ok, " : "storm: FAILED, ");
+  PrintNumber(rounds);
+  Print(" rounds\n");
+  return right;
 }
 
 // Pages in a pipe belong to the kernel: nothing else can take their place.

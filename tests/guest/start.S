@@ -175,6 +175,24 @@ native_check_words:
     jb 1b
 2:  movl %r8d, %eax
     lretl
+
+# Words that are i * esi + edx get the complement, which is i * -esi + ~edx.
+    .globl native_turn_words
+native_turn_words:
+    movl %edi, %edi
+    xorl %r8d, %r8d
+    movl %edx, %eax
+1:  movl (%rdi, %r8, 4), %r9d
+    cmpl %eax, %r9d
+    jne 2f
+    notl %r9d
+    movl %r9d, (%rdi, %r8, 4)
+    addl %esi, %eax
+    incl %r8d
+    cmpl %ecx, %r8d
+    jb 1b
+2:  movl %r8d, %eax
+    lretl
     .code32
 
     .section .note.GNU-stack, "", @progbits

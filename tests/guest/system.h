@@ -61,12 +61,13 @@ unsigned long ToNumber(const char* text);
 
 // Loops in 64-bit code (start.S), for they are long: `run_native(native_..., base, count, multiplier, addend)` gives
 // how many bytes or words were right. Byte i is i * multiplier + i / 256 + addend, word i is i * multiplier + addend;
-// filling words wants to find zeroes.
+// filling words wants to find zeroes, and turning them changes word i to i * -multiplier + ~addend.
 extern "C" {
 void native_fill_bytes();
 void native_check_bytes();
 void native_fill_words();
 void native_check_words();
+void native_turn_words();
 uint32_t run_native(void (*function)(), const void* base, uint32_t count, uint32_t multiplier, uint32_t addend);
 }
 
