@@ -85,6 +85,13 @@ struct RegionInfo {
   unsigned pins = 0;
 };
 
+// How much of each of equal stretches of a range is in a region, and how much of it the fault path has installed.
+struct ResidencyMap {
+  Bytes cell;                  // a stretch: a multiple of 2 MiB; the last one may be shorter
+  std::vector<Bytes> plugged;  // one a stretch
+  std::vector<Bytes> present;  // likewise
+};
+
 enum class AccessResult : uint8_t {
   kOk,
   kNotMapped,    // some byte of the range is in no region
@@ -157,6 +164,9 @@ class GuestMemory {
   std::optional<RegionId> FindRegion(Gpa gpa) const noexcept;
 
   std::vector<RegionInfo> Regions() const;
+  // Of at most `cells` stretches, and at least one. For reports: faults go on meanwhile, so each number is right for
+  // a moment of its own.
+  ResidencyMap Residency(GpaRange range, size_t cells) const;
   FaultTotals fault_totals() const;
   void MergeLatency(LatencyHistogram& into) const;
   TableTotals table_totals() const;

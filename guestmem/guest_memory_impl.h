@@ -1,6 +1,6 @@
 // The parts of GuestMemory and how they are wired. Private to guestmem; guest_memory.cc plugs,
 // guest_memory_unplug.cc unplugs, guest_memory_access.cc serves devices, guest_memory_discard.cc gives single
-// pages back.
+// pages back, guest_memory_residency.cc tells where pages are.
 #pragma once
 
 #include <unordered_map>
@@ -35,6 +35,7 @@ class GuestMemory::Impl final : public FailureSink {
   void DiscardInLeaf(const Region& region, GpaRange part, DiscardReport& report) noexcept;
 
   std::vector<RegionInfo> Regions() const EXCLUDES(control_);
+  ResidencyMap Residency(GpaRange range, size_t cells) const EXCLUDES(control_);
 
   void OnParked(const FillClaim& claim, int error, bool host) noexcept override EXCLUDES(parked_mutex_);
   void SetFailureHandler(std::function<void(const FaultFailure&)> handler) EXCLUDES(parked_mutex_);

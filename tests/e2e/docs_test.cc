@@ -18,6 +18,7 @@ const std::vector<Words>& Commands() {
   static const std::vector<Words> kCommands{{"run"},
                                             {"list"},
                                             {"info"},
+                                            {"top"},
                                             {"memory", "plug"},
                                             {"memory", "unplug"},
                                             {"memory", "list"},
@@ -76,7 +77,7 @@ TEST(Help, ListsEveryCommand) {
     EXPECT_THAT(text, testing::HasSubstr("\n  " + command.back() + " ")) << Join(command);
   }
   // And no command that these tests do not know.
-  EXPECT_EQ(Matches(program, "\n  ([a-z]+)  ").size(), 11U);
+  EXPECT_EQ(Matches(program, "\n  ([a-z]+)  ").size(), 12U);
   EXPECT_EQ(Matches(memory, "\n  ([a-z]+)  ").size(), 9U);
 }
 

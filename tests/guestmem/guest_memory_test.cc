@@ -294,6 +294,33 @@ TEST_P(GuestMemoryTest, WhatFailedInAnUnpluggedRegionDoesNotHauntTheNext) {
   EXPECT_EQ(byte, good->Stamp(0));
 }
 
+TEST_P(GuestMemoryTest, TheMapOfARangeShowsHolesAndWhereItsPagesAre) {
+  world_.Plug(kBase, 8_MiB);
+  world_.Plug(kBase + 12_MiB, 5_MiB);
+  std::byte byte{};
+  for (const Bytes at : {Bytes(0), 6_MiB, 16_MiB}) {
+    ASSERT_EQ(memory_.Read(kBase + at, std::span(&byte, 1)), AccessResult::kOk);
+  }
+  const ResidencyMap fine = memory_.Residency({kBase, 20_MiB}, 100);
+  EXPECT_EQ(fine.cell, 2_MiB) << "not finer than a leaf table";
+  EXPECT_EQ(fine.plugged,
+            (std::vector<Bytes>{2_MiB, 2_MiB, 2_MiB, 2_MiB, Bytes(0), Bytes(0), 2_MiB, 2_MiB, 1_MiB, Bytes(0)}));
+  std::vector<bool> populated;
+  Bytes sum;
+  for (const Bytes present : fine.present) {
+    populated.push_back(present > Bytes(0));
+    sum += present;
+  }
+  EXPECT_EQ(populated, (std::vector<bool>{true, false, false, true, false, false, false, false, true, false}));
+  EXPECT_EQ(sum, memory_.present_bytes());
+  const ResidencyMap coarse = memory_.Residency({kBase, 20_MiB}, 3);
+  EXPECT_EQ(coarse.cell, 8_MiB);
+  EXPECT_EQ(coarse.plugged, (std::vector<Bytes>{8_MiB, 4_MiB, 1_MiB}));
+  const ResidencyMap one = memory_.Residency({kBase, 20_MiB}, 0);
+  EXPECT_EQ(one.plugged, std::vector<Bytes>{13_MiB});
+  EXPECT_EQ(one.present, std::vector<Bytes>{sum});
+}
+
 TEST(FaultAroundOptionTest, IsAutoOrAPowerOfTwoOfPagesUpToALeaf) {
   EXPECT_EQ(ParseFaultAround("auto").pages, FaultAround::kAuto);
   EXPECT_EQ(ParseFaultAround("4K").pages, 1u);

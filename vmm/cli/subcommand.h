@@ -34,6 +34,7 @@ std::span<const SubcommandEntry> Subcommands();
 std::unique_ptr<Subcommand> MakeRun();
 std::unique_ptr<Subcommand> MakeList();
 std::unique_ptr<Subcommand> MakeInfo();
+std::unique_ptr<Subcommand> MakeTop();
 std::unique_ptr<Subcommand> MakeMemoryPlug();
 std::unique_ptr<Subcommand> MakeMemoryUnplug();
 std::unique_ptr<Subcommand> MakeMemoryList();

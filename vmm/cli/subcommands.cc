@@ -9,6 +9,7 @@ std::span<const SubcommandEntry> Subcommands() {
       SubcommandEntry{"", "run", "Run a virtual machine in the foreground", MakeRun},
       SubcommandEntry{"", "list", "Show the running VMs", MakeList},
       SubcommandEntry{"", "info", "Show all about one VM", MakeInfo},
+      SubcommandEntry{"", "top", "Watch all VMs: memory, faults, and where pages are", MakeTop},
       SubcommandEntry{"memory", "plug", "Give a running VM more memory", MakeMemoryPlug},
       SubcommandEntry{"memory", "unplug", "Take plugged memory back", MakeMemoryUnplug},
       SubcommandEntry{"memory", "resize", "Have the guest use more or less of a virtio-mem device", MakeMemoryResize},

@@ -54,6 +54,7 @@ constexpr std::array kCommands{
     Command{"x-faultline-memory-auto", FaultlineMemoryAuto},
     Command{"x-faultline-memory-cancel", FaultlineMemoryCancel},
     Command{"x-faultline-memory-devices", FaultlineMemoryDevices},
+    Command{"x-faultline-memory-map", FaultlineMemoryMap},
     Command{"x-faultline-memory-operations", FaultlineMemoryOperations},
     Command{"x-faultline-memory-plug", FaultlineMemoryPlug},
     Command{"x-faultline-memory-resize", FaultlineMemoryResize},

@@ -37,6 +37,7 @@ class MachineControl final : public VmControl {
   std::vector<UnplugOperationInfo> MemoryOperations() const override { return machine().MemoryOperations(); }
   void CancelUnplug(uint64_t operation) override { machine().CancelUnplug(operation); }
   std::vector<VirtioMemInfo> VirtioMemDevices() const override { return machine().VirtioMemDevices(); }
+  std::vector<MemoryMapInfo> MemoryMaps(size_t cells) const override { return machine().MemoryMaps(cells); }
   void ResizeVirtioMem(const std::string& id, Bytes requested) override { machine().ResizeVirtioMem(id, requested); }
   Balloon* balloon() override { return machine().balloon(); }
 

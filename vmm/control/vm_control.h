@@ -50,6 +50,7 @@ class VmControl {
   virtual void CancelUnplug(uint64_t operation) = 0;
 
   virtual std::vector<VirtioMemInfo> VirtioMemDevices() const = 0;
+  virtual std::vector<MemoryMapInfo> MemoryMaps(size_t cells) const = 0;
   virtual void ResizeVirtioMem(const std::string& id, Bytes requested) = 0;
   // Null without one. Good until the next call: a restarted machine has another.
   virtual Balloon* balloon() = 0;

@@ -156,6 +156,18 @@ class Machine::Impl {
     return list;
   }
 
+  std::vector<MemoryMapInfo> MemoryMaps(size_t cells) const {
+    std::vector<MemoryMapInfo> maps;
+    const auto add = [&](const std::string& id, GpaRange gpa) {
+      maps.push_back({id, gpa, memory_.Residency(gpa, cells)});
+    };
+    add(kBootRegion, layout_.low);
+    if (layout_.high.size != Bytes(0)) add(kHighBootRegion, layout_.high);
+    for (const MemoryDeviceInfo& device : devices_.List()) add(device.id, device.gpa);
+    for (const VirtioMem* mem : elastic_.mems) add(mem->config().id, mem->config().region);
+    return maps;
+  }
+
   void ResizeVirtioMem(const std::string& id, Bytes requested) {
     VirtioMem* const mem = elastic_.Find(id);
     if (mem == nullptr) throw UsageError("there is no virtio-mem device '" + id + "': see `faultline memory list`");
@@ -263,6 +275,7 @@ std::vector<UnplugOperationInfo> Machine::MemoryOperations() const { return impl
 void Machine::CancelUnplug(uint64_t operation) { impl_->devices().CancelUnplug(operation); }
 std::vector<MemoryDeviceInfo> Machine::MemoryDevices() const { return impl_->devices().List(); }
 std::vector<VirtioMemInfo> Machine::VirtioMemDevices() const { return impl_->VirtioMemDevices(); }
+std::vector<MemoryMapInfo> Machine::MemoryMaps(size_t cells) const { return impl_->MemoryMaps(cells); }
 void Machine::ResizeVirtioMem(const std::string& id, Bytes requested) { impl_->ResizeVirtioMem(id, requested); }
 Balloon* Machine::balloon() { return impl_->balloon(); }
 MachineStatus Machine::Status() const { return impl_->Status(); }

@@ -18,6 +18,7 @@
 
 #include "devices/virtio/mem.h"
 #include "guestmem/fault_stats.h"
+#include "guestmem/guest_memory.h"
 #include "guestmem/host.h"
 #include "guestmem/page_source.h"
 #include "vmm/machine/config.h"
@@ -25,7 +26,6 @@
 
 namespace faultline {
 
-class GuestMemory;
 class MemslotTable;
 
 struct PlugRequest {
@@ -82,6 +82,13 @@ struct VirtioMemInfo {
   BackingSpec backing;
   VirtioMemState state;
   Bytes present;  // of the plugged blocks: faulted in so far
+};
+
+// A place where memory is or may come to be: boot memory, a plugged device, the region of a virtio-mem device.
+struct MemoryMapInfo {
+  std::string id;
+  GpaRange gpa;
+  ResidencyMap residency;
 };
 
 struct VcpuInfo {
@@ -155,6 +162,8 @@ class Machine {
 
   std::vector<MemoryDeviceInfo> MemoryDevices() const;
   std::vector<VirtioMemInfo> VirtioMemDevices() const;
+  // Where pages are, by address, in at most `cells` stretches for each place.
+  std::vector<MemoryMapInfo> MemoryMaps(size_t cells) const;
   // Asks the guest to use that much of a virtio-mem device; it follows when and as far as it can, and
   // VirtioMemSizeEvent tells. UsageError for an unknown id, or a size that is not for the device.
   void ResizeVirtioMem(const std::string& id, Bytes requested);

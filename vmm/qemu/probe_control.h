@@ -32,6 +32,7 @@ class ProbeControl final : public VmControl {
   std::vector<UnplugOperationInfo> MemoryOperations() const override { return {}; }
   void CancelUnplug(uint64_t /*operation*/) override { Refuse(); }
   std::vector<VirtioMemInfo> VirtioMemDevices() const override { return {}; }
+  std::vector<MemoryMapInfo> MemoryMaps(size_t /*cells*/) const override { return {}; }
   void ResizeVirtioMem(const std::string& /*id*/, Bytes /*requested*/) override { Refuse(); }
   Balloon* balloon() override { return nullptr; }
 

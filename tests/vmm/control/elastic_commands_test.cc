@@ -134,6 +134,20 @@ TEST_F(ElasticCommands, TrimmingNeedsADriverThatTellsOfFreePages) {
   EXPECT_EQ(Run("x-faultline-balloon-trim"), json::object());
 }
 
+TEST_F(ElasticCommands, TheMapHasAsManyStretchesAsAreWanted) {
+  const json map = Run("x-faultline-memory-map", {{"cells", 2}});
+  EXPECT_EQ(map, json::array({{{"id", "boot"},
+                               {"addr", 0},
+                               {"size", 268435456},
+                               {"cell", 134217728},
+                               {"plugged", {4194304, 4194304}},
+                               {"present", {1048576, 1048576}}}}));
+  EXPECT_EQ(Run("x-faultline-memory-map").at(0).at("present").size(), 64U);
+  for (const uint64_t cells : {uint64_t{0}, uint64_t{4097}, std::numeric_limits<uint64_t>::max()}) {
+    EXPECT_EQ(Error("x-faultline-memory-map", {{"cells", cells}}), "Parameter 'cells' expects a number from 1 to 4096");
+  }
+}
+
 TEST(ElasticEvents, AreQemus) {
   std::string seen;
   const QmpEmit emit = [&seen](std::string_view name, const json& data) { seen = std::string(name) + data.dump(); };

@@ -74,6 +74,9 @@ class FakeVm final : public VmControl {
   }
 
   std::vector<VirtioMemInfo> VirtioMemDevices() const override { return mems; }
+  std::vector<MemoryMapInfo> MemoryMaps(size_t cells) const override {
+    return {{"boot", {Gpa(0), 256_MiB}, {Bytes((256_MiB).value / cells), {cells, 4_MiB}, {cells, 1_MiB}}}};
+  }
   void ResizeVirtioMem(const std::string& id, Bytes requested) override {
     const auto it = std::ranges::find(mems, id, &VirtioMemInfo::id);
     if (it == mems.end()) throw UsageError("there is no virtio-mem device '" + id + "'");

@@ -15,7 +15,7 @@ _faultline() {
   COMPREPLY=()
 
   if [[ $COMP_CWORD -eq 1 ]]; then
-    words="run list info memory pause resume shutdown kill events storm version --help --version"
+    words="run list info top memory pause resume shutdown kill events storm version --help --version"
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
     return
   fi
@@ -57,7 +57,7 @@ _faultline() {
         return
       fi
       ;;
-    --name | --cpus | --memory | --virtio-mem | --append | --id | --slot | --node | --address | --timeout | --vcpus | --regions | --region-size | \
+    --name | --cpus | --memory | --virtio-mem | --append | --id | --slot | --node | --address | --timeout | --interval | --vcpus | --regions | --region-size | \
       --duration | --churn | --fault-around | --seed)
       return
       ;;
@@ -73,6 +73,7 @@ _faultline() {
       options+=" --on-unplugged-access --on-reboot --paused --log-level --help"
       ;;
     list | version) options="--json --help" ;;
+    top) options="--interval --json --help" ;;
     info | pause | resume | kill | events | "memory list" | "memory operations" | "memory cancel") options="--json --help" ;;
     shutdown) options="--timeout --json --help" ;;
     "memory plug") options="--id --slot --node --address --backing --json --help" ;;

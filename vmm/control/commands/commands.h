@@ -78,6 +78,9 @@ nlohmann::json FaultlineMemoryResize(const nlohmann::json& arguments, VmControl&
 nlohmann::json FaultlineMemoryAuto(const nlohmann::json& arguments, VmControl& vm);
 // Starts a round of free page hinting.
 nlohmann::json FaultlineBalloonTrim(const nlohmann::json& arguments, VmControl& vm);
+// {cells?}: for each place of memory how much of each stretch of it is plugged and present; 64 stretches at most, or
+// `cells`, up to 4096.
+nlohmann::json FaultlineMemoryMap(const nlohmann::json& arguments, VmControl& vm);
 // The plugged devices, virtio-mem devices and the balloon, with what is in use of each.
 nlohmann::json FaultlineMemoryDevices(const nlohmann::json& arguments, VmControl& vm);
 

@@ -1,4 +1,4 @@
-// x-faultline-memory-plug, -unplug, -operations, -cancel and -devices: what the command line's `memory` speaks.
+// x-faultline-memory-plug, -unplug, -operations, -cancel, -map and -devices: what the command line's `memory` speaks.
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -116,6 +116,30 @@ json FaultlineMemoryCancel(const json& arguments, VmControl& vm) {
   args.Finish();
   vm.CancelUnplug(operation);
   return json::object();
+}
+
+json FaultlineMemoryMap(const json& arguments, VmControl& vm) {
+  constexpr uint64_t kUsual = 64;
+  constexpr uint64_t kMost = 4096;
+  Arguments args(arguments);
+  const uint64_t cells = args.OptionalUnsigned("cells").value_or(kUsual);
+  args.Finish();
+  if (cells == 0 || cells > kMost) throw QmpError("Parameter 'cells' expects a number from 1 to 4096");
+  const auto numbers = [](const std::vector<Bytes>& sizes) {
+    json list = json::array();
+    for (const Bytes size : sizes) list.push_back(size.value);
+    return list;
+  };
+  json list = json::array();
+  for (const MemoryMapInfo& map : vm.MemoryMaps(cells)) {
+    list.push_back({{"id", map.id},
+                    {"addr", map.gpa.start.value},
+                    {"size", map.gpa.size.value},
+                    {"cell", map.residency.cell.value},
+                    {"plugged", numbers(map.residency.plugged)},
+                    {"present", numbers(map.residency.present)}});
+  }
+  return list;
 }
 
 json FaultlineMemoryDevices(const json& arguments, VmControl& vm) {
