@@ -135,6 +135,27 @@ std::optional<unsigned> MemoryHotplug::FindFreeSlot() const {
   return static_cast<unsigned>(it - slots_.begin());
 }
 
+MemoryHotplug::State MemoryHotplug::SaveState() const {
+  const MutexLock lock(mutex_);
+  State state;
+  state.selector = selector_;
+  for (const Slot& slot : slots_) state.slots.push_back({slot.state, slot.ejected});
+  return state;
+}
+
+void MemoryHotplug::RestoreState(const State& state) {
+  const MutexLock lock(mutex_);
+  const auto same = [](const Slot& have, const SavedSlot& saved) {
+    return have.state.occupied == saved.state.occupied &&
+           (!have.state.occupied || have.state.range == saved.state.range);
+  };
+  if (!std::ranges::equal(slots_, state.slots, same)) {
+    throw Error("the saved memory slots hold other memory than this VM: restore into a VM of the same layout");
+  }
+  for (size_t i = 0; i < slots_.size(); ++i) slots_[i] = Slot{state.slots[i].state, state.slots[i].ejected};
+  selector_ = state.selector;
+}
+
 void MemoryHotplug::Read(Bytes offset, std::span<std::byte> out) {
   std::array<std::byte, kPortCount.value> registers = {};
   {

@@ -99,6 +99,20 @@ class MemoryHotplug final : public BusDevice {
   std::optional<SlotState> slot(unsigned index) const;
   std::optional<unsigned> FindFreeSlot() const;
 
+  // All that a guest could tell one set of registers from another by.
+  struct SavedSlot {
+    SlotState state;
+    bool ejected = false;
+  };
+  struct State {
+    std::vector<SavedSlot> slots;
+    uint32_t selector = 0;
+  };
+  State SaveState() const;
+  // For slots that hold the same memory as in `state`, before the guest runs; nobody is called. Throws Error, with
+  // nothing changed, when they do not.
+  void RestoreState(const State& state);
+
   // Any width at any offset. Reads see the register bytes of the selected slot; reserved bytes and
   // slots that do not exist read as zero. Writes count where they start at a register, low bytes first,
   // and are ignored elsewhere.

@@ -1,6 +1,9 @@
 #include "devices/serial.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "guestmem/error.h"
 
 namespace faultline {
 namespace {
@@ -249,6 +252,47 @@ void Serial::UpdateIrqLocked() {
   if (level == irq_level_) return;
   irq_level_ = level;
   if (irq_ != nullptr) irq_->SetLevel(level);
+}
+
+Serial::State Serial::SaveState() const {
+  const MutexLock lock(mutex_);
+  State state;
+  state.interrupt_enable = interrupt_enable_;
+  state.fifo_control = fifo_control_;
+  state.line_control = line_control_;
+  state.modem_control = modem_control_;
+  state.line_errors = line_errors_;
+  state.modem_delta = modem_delta_;
+  state.scratch = scratch_;
+  state.divisor_low = divisor_low_;
+  state.divisor_high = divisor_high_;
+  state.transmit_empty_pending = transmit_empty_pending_;
+  for (size_t i = 0; i < fifo_size_; ++i) state.fifo.push_back(fifo_[(fifo_head_ + i) % kFifoDepth]);
+  state.queued.assign(host_queue_.begin(), host_queue_.end());
+  return state;
+}
+
+void Serial::RestoreState(const State& state) {
+  const size_t depth = (state.fifo_control & kFcrEnable) != 0 ? kFifoDepth : 1;
+  if (state.fifo.size() > depth || state.queued.size() > kMaxQueuedInput) {
+    throw Error("the saved state of the serial port holds more input than the port can: it is damaged; save it again");
+  }
+  const MutexLock lock(mutex_);
+  interrupt_enable_ = state.interrupt_enable & kIerMask;
+  fifo_control_ = state.fifo_control & kFcrKept;
+  line_control_ = state.line_control;
+  modem_control_ = state.modem_control & kMcrMask;
+  line_errors_ = state.line_errors;
+  modem_delta_ = state.modem_delta;
+  scratch_ = state.scratch;
+  divisor_low_ = state.divisor_low;
+  divisor_high_ = state.divisor_high;
+  transmit_empty_pending_ = state.transmit_empty_pending;
+  fifo_head_ = 0;
+  fifo_size_ = state.fifo.size();
+  std::copy(state.fifo.begin(), state.fifo.end(), fifo_.begin());
+  host_queue_.assign(state.queued.begin(), state.queued.end());
+  UpdateIrqLocked();
 }
 
 }  // namespace faultline

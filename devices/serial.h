@@ -12,6 +12,7 @@
 #include <deque>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "devices/bus.h"
 #include "devices/irq_line.h"
@@ -44,6 +45,25 @@ class Serial final : public BusDevice {
   size_t QueueInput(std::span<const std::byte> input);
   // How many bytes QueueInput would take now.
   size_t InputSpace() const;
+
+  // All that a guest could tell one port from another by: the registers that keep something, and input on its way.
+  struct State {
+    uint8_t interrupt_enable = 0;
+    uint8_t fifo_control = 0;
+    uint8_t line_control = 0;
+    uint8_t modem_control = 0;
+    uint8_t line_errors = 0;
+    uint8_t modem_delta = 0;
+    uint8_t scratch = 0;
+    uint8_t divisor_low = 0;
+    uint8_t divisor_high = 0;
+    bool transmit_empty_pending = false;
+    std::vector<uint8_t> fifo;    // oldest first
+    std::vector<uint8_t> queued;  // behind it, on the host's side
+  };
+  State SaveState() const;
+  // Throws Error, with nothing changed, for a state that no port can have.
+  void RestoreState(const State& state);
 
  private:
   uint8_t ReadRegisterLocked(unsigned index) REQUIRES(mutex_);

@@ -186,6 +186,11 @@ class GuestMemory {
   // Blocks until all memory unplugged so far is unmapped: for a grace period.
   void AwaitFreed();
 
+  // Where memory may hold something other than what its source gives: the stretches of pages that were faulted in, in
+  // order of address, and all of a region whose pages the kernel fills by itself; none spans two regions. Exact while
+  // nobody touches memory. May throw std::bad_alloc.
+  std::vector<GpaRange> PopulatedRanges() const;
+
   // Waits until everything retired so far is freed, and frees limbo. For tests and for shutdown.
   void DrainForTest();
 

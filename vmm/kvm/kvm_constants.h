@@ -45,6 +45,7 @@ struct MsrsHeader {
   uint32_t count;
   uint32_t padding;
 };
+inline constexpr unsigned long kGetMsrs = _IOWR(KVMIO, 0x88, MsrsHeader);
 inline constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, MsrsHeader);
 // kvm_xsave, likewise.
 struct Xsave {
@@ -53,6 +54,10 @@ struct Xsave {
 inline constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, Xsave);
 inline constexpr unsigned long kSetXsave = _IOW(KVMIO, 0xa5, Xsave);
 inline constexpr unsigned long kGetXsave2 = _IOR(KVMIO, 0xcf, Xsave);
+struct MsrListHeader {
+  uint32_t count;
+};
+inline constexpr unsigned long kGetMsrIndexList = _IOWR(KVMIO, 0x02, MsrListHeader);
 struct IrqRoutingHeader {
   uint32_t count;
   uint32_t flags;

@@ -64,6 +64,24 @@ const kvm::CpuidList& KvmSystem::SupportedCpuid() const {
   return *cpuid_;
 }
 
+std::vector<uint32_t> KvmSystem::MsrIndices() const {
+  // Called with too little room, KVM says how much it takes.
+  kvm::MsrListHeader header{0};
+  int rc = host_->Ioctl(fd_.get(), kvm::kGetMsrIndexList, &header);
+  std::vector<uint32_t> list(1 + size_t{header.count});
+  if (rc == -E2BIG) {
+    list[0] = header.count;
+    rc = host_->Ioctl(fd_.get(), kvm::kGetMsrIndexList, list.data());
+  }
+  if (rc < 0) {
+    throw Error("/dev/kvm does not tell which registers a saved vCPU has (" + ErrnoText(-rc) +
+                "): the KVM module is not usable");
+  }
+  list.resize(1 + size_t{list[0]});
+  list.erase(list.begin());
+  return list;
+}
+
 int KvmSystem::CheckExtension(unsigned capability) const noexcept {
   const int rc = host_->Ioctl(fd_.get(), KVM_CHECK_EXTENSION, uintptr_t{capability});
   return rc < 0 ? 0 : rc;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "guestmem/host.h"
 #include "guestmem/mutex.h"
@@ -27,6 +28,8 @@ class KvmSystem {
   // The CPUID leaves that KVM can offer (KVM API 4.46), asked for once: that takes longer than most of a VM's
   // set-up. Throws Error.
   const kvm::CpuidList& SupportedCpuid() const EXCLUDES(mutex_);
+  // The model-specific registers that a vCPU's saved state has to hold (KVM API 4.3). Throws Error.
+  std::vector<uint32_t> MsrIndices() const;
   // True when a guest that is given SupportedCpuid may use 1 GiB pages. Throws Error.
   bool HasGibPages() const;
 

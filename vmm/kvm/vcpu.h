@@ -32,6 +32,7 @@ class Vcpu {
   Vcpu& operator=(const Vcpu&) = delete;
 
   unsigned index() const { return index_; }
+  const KvmVm& vm() const { return *vm_; }
   // Valid after a Run that returned; KVM writes it.
   kvm_run& run() { return *run_; }
   const kvm_run& run() const { return *run_; }
@@ -73,10 +74,11 @@ class Vcpu {
   // entry's tables, no IDT, interrupts off. Throws Error.
   void SetUserModeEntry(const CpuEntry& entry);
 
- private:
+  // The vCPU's ioctls; 0 or more, or -errno.
   int Ioctl(unsigned long request, void* argument) const noexcept;
   std::vector<uint32_t> GetXsave() const;
 
+ private:
   const KvmVm* vm_;
   unsigned index_;
   FileDescriptor fd_;

@@ -1,6 +1,7 @@
 // The machine of the built-in guest.
 #include <algorithm>
 #include <atomic>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "vmm/machine/elastic_memory.h"
 #include "vmm/machine/platform.h"
 #include "vmm/machine/run_control.h"
+#include "vmm/machine/saved_state.h"
 
 namespace faultline {
 namespace {
@@ -65,6 +67,15 @@ class BuiltinPlatform final : public Platform {
   void OnMemoryEvent() override { parts_.idle.Notify(); }
   void OnEndOfInterrupt(uint8_t /*vector*/) override {}
 
+  nlohmann::json SaveState() override {
+    return {{"serial", ToJson(serial_.SaveState())},
+            {"shutdown-requested", shutdown_requested_.load(std::memory_order_relaxed)}};
+  }
+  void RestoreState(const nlohmann::json& state) override {
+    serial_.RestoreState(SerialStateFrom(state.at("serial")));
+    shutdown_requested_.store(state.at("shutdown-requested").get<bool>(), std::memory_order_relaxed);
+  }
+
  private:
   void AddVcpus() {
     const MemoryLayout& layout = parts_.layout;
@@ -78,10 +89,11 @@ class BuiltinPlatform final : public Platform {
     const bool small = std::max(layout.high.end(), layout.window.end()) <= kSmallGuestEnd;
     guest.gib_pages = !small && parts_.vm.system().HasGibPages();
     const VcpuFeatures features = small ? VcpuFeatures::kNone : VcpuFeatures::kSupported;
-    const std::vector<CpuEntry> entries = LoadBuiltinGuest(parts_.memory, guest);
+    std::vector<CpuEntry> entries;
+    if (!parts_.config.incoming) entries = LoadBuiltinGuest(parts_.memory, guest);
     for (unsigned i = 0; i < parts_.config.cpus; ++i) {
       auto vcpu = std::make_unique<Vcpu>(parts_.vm, i, features);
-      vcpu->SetUserModeEntry(entries[i]);
+      if (!parts_.config.incoming) vcpu->SetUserModeEntry(entries[i]);
       parts_.run.AddVcpu(std::make_unique<VcpuThread>(std::move(vcpu), parts_.exits, parts_.slots));
     }
   }

@@ -95,6 +95,8 @@ struct MachineConfig {
   std::optional<BalloonOptions> balloon;  // no driver of the built-in guest looks for it
   UnpluggedPolicy on_unplugged_access = UnpluggedPolicy::kOnes;
   bool start_paused = false;
+  // Nothing is loaded into memory: what runs comes with Machine::RestoreState. Implies start_paused.
+  bool incoming = false;
 
   // Bytes the guest wrote to its serial console; called from vCPU threads, one call at a time, and should
   // not block for long: the guest waits. Null drops them.

@@ -1,6 +1,7 @@
 #include "vmm/machine/machine.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "devices/bus.h"
@@ -16,6 +17,7 @@
 #include "vmm/machine/platform.h"
 #include "vmm/machine/plugged_memory.h"
 #include "vmm/machine/run_control.h"
+#include "vmm/machine/saved_state.h"
 #include "vmm/machine/unplugged_accesses.h"
 
 namespace faultline {
@@ -180,6 +182,36 @@ class Machine::Impl {
   size_t ConsoleInput(std::span<const std::byte> data) { return platform_->ConsoleInput(data); }
   size_t VirtioConsoleInput(std::span<const std::byte> data) { return platform_->VirtioConsoleInput(data); }
 
+  nlohmann::json SaveState() {
+    WaitUntilStill();
+    nlohmann::json vcpus = nlohmann::json::array();
+    for (VcpuThread* vcpu : run_.vcpus()) vcpus.push_back(ToJson(CaptureVcpuState(vcpu->vcpu())));
+    return {{"config", ToJson(config_)},
+            {"memory", devices_.SaveState()},
+            {"platform", platform_->SaveState()},
+            {"vcpus", std::move(vcpus)}};
+  }
+
+  void RestoreState(const nlohmann::json& state) {
+    if (!config_.incoming || run_.state() != RunState::kPrelaunch) {
+      throw UsageError("only a VM that was made to be restored and has not run can be restored into");
+    }
+    run_.Pause();
+    try {
+      CheckSameConfig(config_, state.at("config"));
+      const nlohmann::json& vcpus = state.at("vcpus");
+      if (vcpus.size() != config_.cpus) throw Error("the saved VM has lost vCPUs: it is damaged; save it again");
+      devices_.RestoreState(state.at("memory"));
+      platform_->RestoreState(state.at("platform"));
+      for (VcpuThread* vcpu : run_.vcpus()) {
+        RestoreVcpuState(vcpu->vcpu(), VcpuStateFrom(vcpus.at(vcpu->index())));
+      }
+    } catch (const nlohmann::json::exception& e) {
+      throw Error(std::string("the saved VM is damaged, or of another version of this program (") + e.what() +
+                  "): save it again");
+    }
+  }
+
   const MachineConfig& config() const { return config_; }
   RunControl& run() { return run_; }
   PluggedMemory& devices() { return devices_; }
@@ -197,6 +229,19 @@ class Machine::Impl {
     Bytes sum = config_.memory.boot;
     for (const MemoryDeviceInfo& device : devices_.List()) sum += device.gpa.size;
     return sum;
+  }
+
+  // Returns when no vCPU runs and none will until it is resumed.
+  void WaitUntilStill() {
+    const RunState state = run_.state();
+    if (state != RunState::kPaused && state != RunState::kPrelaunch) {
+      throw UsageError("a VM is saved while it is paused: pause it first");
+    }
+    if (const auto reason = run_.pause_reason(); reason && *reason != PauseReason::kRequested) {
+      throw UsageError("the VM is paused in the middle of an access to memory (" + std::string(ToString(*reason)) +
+                       "): resume it, then save it");
+    }
+    run_.Pause();
   }
 
   void PlugBootMemory() {
@@ -261,7 +306,7 @@ Machine::Machine(Host& host, const MachineConfig& config, MachineEventSink sink)
 Machine::~Machine() = default;
 
 const MachineConfig& Machine::config() const { return impl_->config(); }
-void Machine::Start() { impl_->run().Start(impl_->config().start_paused); }
+void Machine::Start() { impl_->run().Start(impl_->config().start_paused || impl_->config().incoming); }
 void Machine::Pause() { impl_->run().Pause(); }
 void Machine::Resume() { impl_->Resume(); }
 void Machine::RequestShutdown() { impl_->RequestShutdown(); }
@@ -279,6 +324,8 @@ std::vector<MemoryMapInfo> Machine::MemoryMaps(size_t cells) const { return impl
 void Machine::ResizeVirtioMem(const std::string& id, Bytes requested) { impl_->ResizeVirtioMem(id, requested); }
 Balloon* Machine::balloon() { return impl_->balloon(); }
 MachineStatus Machine::Status() const { return impl_->Status(); }
+nlohmann::json Machine::SaveState() { return impl_->SaveState(); }
+void Machine::RestoreState(const nlohmann::json& state) { impl_->RestoreState(state); }
 size_t Machine::ConsoleInput(std::span<const std::byte> data) { return impl_->ConsoleInput(data); }
 size_t Machine::VirtioConsoleInput(std::span<const std::byte> data) { return impl_->VirtioConsoleInput(data); }
 GuestMemory& Machine::memory() { return impl_->memory(); }

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -171,6 +172,15 @@ class Machine {
   Balloon* balloon();
 
   MachineStatus Status() const;
+
+  // All of a paused machine but the contents of memory: what it is made of, and the state of vCPUs and devices (see
+  // saved_state.h). Blocks until no vCPU runs. UsageError unless it is paused or has not run, and when something is
+  // under way that cannot be written down: an unplug, an access that waits for an answer.
+  nlohmann::json SaveState();
+  // The other way, into a machine made with `incoming` that has not run: plugs what was plugged. Memory's contents
+  // are the caller's. UsageError when the state is another machine's, Error when it is damaged or the host refuses;
+  // the machine is then not fit to run.
+  void RestoreState(const nlohmann::json& state);
 
   // What the user typed: to the guest's serial console. Returns how many bytes it took: fewer than given when
   // the guest does not read (see Serial::kMaxQueuedInput); offer the rest again later. Does not block.

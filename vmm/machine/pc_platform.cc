@@ -2,6 +2,7 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -84,6 +85,13 @@ class PcPlatform final : public Platform {
   }
   void OnMemoryEvent() override { power_.Raise(AcpiPower::kMemory); }
   void OnEndOfInterrupt(uint8_t vector) override { interrupts_.EndOfInterrupt(vector); }
+
+  nlohmann::json SaveState() override {
+    throw UsageError("a VM that runs a kernel of its own cannot be saved yet: only the built-in guest can");
+  }
+  void RestoreState(const nlohmann::json& /*state*/) override {
+    throw UsageError("a VM that runs a kernel of its own cannot be restored yet: only the built-in guest can");
+  }
 
  private:
   bool two_consoles() const { return parts_.config.virtio_console_output != nullptr; }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 
 #include "vmm/machine/events.h"
@@ -51,7 +52,8 @@ class Platform {
  public:
   virtual ~Platform() = default;
 
-  // Puts the guest into memory, attaches the devices and makes the vCPUs. Throws Error. Blocks for files.
+  // Puts the guest into memory unless the machine is `incoming`, attaches the devices and makes the vCPUs. Throws
+  // Error. Blocks for files.
   virtual void Load() = 0;
 
   // Asks the guest to shut down and does not wait. Throws Error when it cannot be reached.
@@ -61,6 +63,10 @@ class Platform {
   virtual size_t VirtioConsoleInput(std::span<const std::byte> data) = 0;
   // The memory hot-plug registers have news for the guest.
   virtual void OnMemoryEvent() = 0;
+  // The state of the devices, as JSON with binary strings. No vCPU runs. SaveState throws UsageError when a device
+  // cannot be saved; RestoreState, before any vCPU ran, Error or nlohmann::json::exception.
+  virtual nlohmann::json SaveState() = 0;
+  virtual void RestoreState(const nlohmann::json& state) = 0;
   // A CPU ended its service of a level-triggered interrupt that came from outside KVM.
   virtual void OnEndOfInterrupt(uint8_t vector) = 0;
 };

@@ -7,6 +7,7 @@
 
 #include <deque>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <thread>
@@ -46,6 +47,11 @@ class PluggedMemory final : private MemoryHotplugListener {
   void Cancel() EXCLUDES(mutex_);
 
   std::vector<MemoryDeviceInfo> List() const EXCLUDES(mutex_);
+
+  // What is plugged, and what the guest was told of it. UsageError while a plug or an unplug is under way.
+  nlohmann::json SaveState() const EXCLUDES(mutex_);
+  // Plugs what is not plugged already, before any vCPU ran. UsageError when other memory is plugged.
+  void RestoreState(const nlohmann::json& state) EXCLUDES(mutex_);
 
  private:
   using Clock = std::chrono::steady_clock;
