@@ -1,6 +1,7 @@
 #include "vmm/builtin_guest/commands.h"
 
 #include "vmm/builtin_guest/console.h"
+#include "vmm/builtin_guest/counter.h"
 #include "vmm/builtin_guest/job.h"
 #include "vmm/builtin_guest/memory_access.h"
 #include "vmm/builtin_guest/memory_map.h"
@@ -23,6 +24,7 @@ void Help() {
   PrintLine("mem             the memory there is");
   PrintLine("fill RANGE      write a pattern to it, on all vCPUs");
   PrintLine("check RANGE     verify what fill wrote");
+  PrintLine("count RANGE     count in each page until Enter, checking each step");
   PrintLine("hold RANGE      refuse requests to give it up");
   PrintLine("release RANGE   undo hold");
   PrintLine("walk [RANGE]    touch every page (of all memory)");
@@ -187,6 +189,8 @@ void RunCommand(Text line) {
     DoWork(Operation::kCheck, first);
   } else if (command == "walk") {
     DoWork(Operation::kWalk, first.empty() ? "all" : first);
+  } else if (command == "count") {
+    Count(first);
   } else if (command == "hold") {
     Hold(first);
   } else if (command == "release") {

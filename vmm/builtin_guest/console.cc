@@ -125,6 +125,12 @@ bool PollLine(Text& line) {
   return false;
 }
 
+bool TakeKey() {
+  if ((In8(kLineStatus) & kDataReady) == 0) return false;
+  last_end = static_cast<char>(In8(kData));
+  return true;
+}
+
 void BeginNotice() {
   if (prompt_shown) PutChar('\n');
 }

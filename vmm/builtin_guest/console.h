@@ -46,6 +46,9 @@ void ShowPrompt();
 // the prompt is no longer showing. Does not wait.
 bool PollLine(Text& line);
 
+// Takes one character that was typed, whatever it is, away from the line editor. False when there is none.
+bool TakeKey();
+
 // Around lines that nobody asked for: leaves the line being edited, and shows it again below.
 void BeginNotice();
 void EndNotice();

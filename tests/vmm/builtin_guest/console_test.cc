@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
 #include <random>
 #include <string>
 #include <thread>
@@ -55,7 +56,7 @@ TEST_F(GuestConsole, HelpNamesEveryCommand) {
   guest.ReadUntil(RunningGuest::kPrompt);
   const std::string help = guest.Run("help");
   for (const char* command :
-       {"help", "mem", "fill RANGE", "check RANGE", "hold RANGE", "release RANGE", "walk", "halt"}) {
+       {"help", "mem", "fill RANGE", "check RANGE", "hold RANGE", "release RANGE", "walk", "count RANGE", "halt"}) {
     EXPECT_THAT(help, HasSubstr(command));
   }
 }
@@ -106,6 +107,38 @@ TEST_F(GuestConsole, PartsOfMemoryCanBeNamedByAddressSlotAndAll) {
   EXPECT_THAT(guest.Run("fill all"), StartsWith("filled 34 MiB: 8704 pages"));
   EXPECT_THAT(guest.Run("check all"), StartsWith("check ok: 8704 pages"));
   EXPECT_EQ(guest.Run("walk"), "walked 34 MiB: 8704 pages\r\n");
+}
+
+TEST_F(GuestConsole, CountsInEveryPageUntilSomethingIsTypedAndFindsAPageThatWasChanged) {
+  RunningGuest guest(Config());
+  guest.ReadUntil(RunningGuest::kPrompt);
+  const auto count = [&guest](const char* range, const std::function<void()>& meanwhile) {
+    guest.Type(std::string("count ") + range + "\r");
+    guest.ReadUntil("Enter to stop\r\n");
+    meanwhile();
+    guest.Type("\r");
+    return guest.ReadUntil(RunningGuest::kPrompt);
+  };
+  const auto round = [&guest] {
+    uint64_t n = 0;
+    guest.machine().memory().Read(Gpa(0x300000), std::as_writable_bytes(std::span(&n, 1)));
+    return n;
+  };
+  const auto wait_for_a_round = [&] {
+    for (const uint64_t before = round(); round() <= before + 1;) std::this_thread::yield();
+  };
+  EXPECT_THAT(count("0x300000+64K", wait_for_a_round), HasSubstr(" on 16 pages: exact\r\n"));
+  EXPECT_THAT(count("0x300000+64K",
+                    [&] {
+                      wait_for_a_round();
+                      guest.machine().Pause();
+                      ASSERT_EQ(guest.machine().memory().Write(Gpa(0x305007), std::array{std::byte{1}}),
+                                AccessResult::kOk);
+                      guest.machine().Resume();
+                      wait_for_a_round();
+                    }),
+              HasSubstr("WRONG 1 times, first at 0x305000: expected "));
+  EXPECT_THAT(guest.Run("count 0x1000+4K"), HasSubstr("error: "));
 }
 
 TEST_F(GuestConsole, WalkTouchesEveryPage) {
