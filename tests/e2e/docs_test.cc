@@ -28,6 +28,8 @@ const std::vector<Words>& Commands() {
                                             {"resume"},
                                             {"shutdown"},
                                             {"kill"},
+                                            {"save"},
+                                            {"restore"},
                                             {"events"},
                                             {"storm"},
                                             {"version"},
@@ -77,7 +79,7 @@ TEST(Help, ListsEveryCommand) {
     EXPECT_THAT(text, testing::HasSubstr("\n  " + command.back() + " ")) << Join(command);
   }
   // And no command that these tests do not know.
-  EXPECT_EQ(Matches(program, "\n  ([a-z]+)  ").size(), 12U);
+  EXPECT_EQ(Matches(program, "\n  ([a-z]+)  ").size(), 14U);
   EXPECT_EQ(Matches(memory, "\n  ([a-z]+)  ").size(), 9U);
 }
 

@@ -2,7 +2,9 @@
 // looked for in the guest, in libvirt's view of the domain, or at the host.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -84,6 +86,18 @@ class Libvirt : public testing::TestWithParam<const char*> {
     if (begin == std::string::npos || end == std::string::npos) return {1, "there is no dimm in " + xml};
     return host_->Virsh(
         {"detach-device", kDomain, host_->File("live.xml", xml.substr(begin, end + 9 - begin)), "--live"});
+  }
+
+  // In every page of boot memory, until something is typed; the console is closed.
+  void StartCounting() {
+    console_->Type("count boot\r");
+    console_->ReadUntil("Enter to stop");
+    console_.reset();
+  }
+  void ExpectCountIsExact() {
+    OpenConsole();
+    console_->ReadUntil(" pages: exact");
+    console_->ReadUntil(kPrompt);
   }
 
   std::unique_ptr<LibvirtHost> host_;
@@ -262,6 +276,55 @@ TEST_P(Libvirt, AConsoleMayBeAFileOrASocket) {
                                                                         socket + "'/></serial>"))});
   EXPECT_EQ(access(socket.c_str(), F_OK), 0);
   host_->Ask({"destroy", kDomain});
+}
+
+TEST_P(Libvirt, SaveAndRestoreKeepARunningCounterExactAndTheDimm) {
+  Start();
+  AttachDimm();
+  StartCounting();
+  const std::string file = *host_ / "vm.saved";
+  host_->Ask({"save", kDomain, file});
+  EXPECT_THAT(State(), HasSubstr("shut off (saved)"));
+  host_->Ask({"restore", file});
+  EXPECT_THAT(State(), HasSubstr("running (restored)"));
+  ExpectCountIsExact();
+  EXPECT_THAT(Xml(), HasSubstr("<memory model='dimm'"));
+  Guest("fill dimm0");
+  EXPECT_THAT(Guest("check dimm0"), HasSubstr("check ok: 65536 pages good"));
+  const auto detached = DetachDimm();
+  EXPECT_EQ(detached.status, 0) << detached.text;
+  host_->WaitFor({"dominfo", kDomain}, "131072 KiB");
+  host_->Ask({"reset", kDomain});
+  console_->ReadUntil("faultline guest");
+}
+
+TEST_P(Libvirt, AManagedSaveIsWhatTheNextStartGoesOnFrom) {
+  Start();
+  StartCounting();
+  host_->Ask({"managedsave", kDomain});
+  EXPECT_THAT(State(), HasSubstr("shut off (saved)"));
+  host_->Ask({"start", kDomain});
+  EXPECT_THAT(State(), HasSubstr("running (restored)"));
+  ExpectCountIsExact();
+}
+
+TEST_P(Libvirt, AGuestThatDoesNotFitOnTheDiskGoesOnAndADamagedOneIsRefused) {
+  Start();
+  const std::string small = *host_ / "small";
+  std::filesystem::create_directory(small);
+  ASSERT_EQ(mount("none", small.c_str(), "tmpfs", 0, "size=4m"), 0);
+  StartCounting();
+  EXPECT_NE(host_->Virsh({"save", kDomain, small + "/vm.saved"}).status, 0);
+  EXPECT_EQ(umount2(small.c_str(), MNT_DETACH), 0);
+  EXPECT_THAT(State(), HasSubstr("running"));
+  ExpectCountIsExact();
+  const std::string file = *host_ / "vm.saved";
+  host_->Ask({"save", kDomain, file});
+  std::fstream(file, std::ios::in | std::ios::out | std::ios::binary).seekp(-5000, std::ios::end).write("damage", 6);
+  const auto refused = host_->Virsh({"restore", file});
+  EXPECT_NE(refused.status, 0);
+  EXPECT_THAT(refused.text, HasSubstr("the saved VM is damaged"));
+  EXPECT_THAT(State(), HasSubstr("shut off"));
 }
 
 TEST_P(Libvirt, WhatIsNotSupportedIsRefusedInOneSentenceThatNamesIt) {

@@ -1,7 +1,4 @@
 // `faultline run`
-#include <csignal>
-
-#include "vmm/cli/output.h"
 #include "vmm/cli/run_options.h"
 #include "vmm/cli/subcommand.h"
 #include "vmm/cli/vm_process.h"
@@ -16,20 +13,8 @@ class RunVm final : public Subcommand {
   int Run() override {
     const RunOptions options = texts_.Parse();
     SetLogLevel(options.log_level);
-    // A reader that goes away must not take the VM with it.
-    std::signal(SIGPIPE, SIG_IGN);
     VmProcess vm(options);
-    if (options.console != "stdio") {
-      Print("VM '" + vm.name() + "' is running; its console is " + vm.console() + "\n");
-    }
-    const ExitStatus status = vm.Run();
-    const std::string line = "VM '" + vm.name() + "' ended: " + status.sentence;
-    if (status.kind == ExitKind::kCrash || status.kind == ExitKind::kError) {
-      PrintError(line);
-    } else {
-      PrintRemark(line);
-    }
-    return status.code;
+    return RunAndReport(vm);
   }
 
  private:

@@ -48,6 +48,8 @@ std::unique_ptr<Subcommand> MakePause();
 std::unique_ptr<Subcommand> MakeResume();
 std::unique_ptr<Subcommand> MakeShutdown();
 std::unique_ptr<Subcommand> MakeKill();
+std::unique_ptr<Subcommand> MakeSave();
+std::unique_ptr<Subcommand> MakeRestore();
 std::unique_ptr<Subcommand> MakeEvents();
 std::unique_ptr<Subcommand> MakeStorm();
 std::unique_ptr<Subcommand> MakeVersion();

@@ -1,9 +1,11 @@
 #include "vmm/cli/vm_process.h"
 
+#include <csignal>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <variant>
 
+#include "guestmem/error.h"
 #include "guestmem/hex.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/quantity.h"
@@ -34,8 +36,9 @@ void RelayTo(QmpServer* server, const MachineEvent& event) {
 
 }  // namespace
 
-VmProcess::VmProcess(RunOptions options)
+VmProcess::VmProcess(RunOptions options, FileDescriptor saved)
     : options_(std::move(options)),
+      saved_(std::move(saved)),
       lease_(Claim(options_.machine.name)),
       signals_(loop_, {SIGINT, SIGTERM, SIGHUP},
                [this](int signal) {
@@ -47,13 +50,20 @@ VmProcess::VmProcess(RunOptions options)
       machine_(Config(), [this](const MachineEvent& event) { OnMachineEvent(event); }),
       control_(machine_,
                {.console = console_->description(), .inventory = {{}, {{"serial0", console_->description()}}, {}}},
-               {.quit = [this] { Quit("it was killed"); }, .reset = [this] { Reset(); }}) {
+               {.quit = [this] { Quit("it was killed"); },
+                .reset = [this] { Reset(); },
+                .emit =
+                    [this](std::string_view name, const nlohmann::json& data) {
+                      Emit(name, data);
+                      loop_.Post([this] { OnMigration(); });
+                    }}) {
   server_.emplace(loop_, lease_.Listen(), control_, QmpServer::Limits{});
   MutexLock lock(relay_mutex_);
   relay_ = &*server_;
 }
 
 VmProcess::~VmProcess() {
+  control_.EndMigration();
   MutexLock lock(relay_mutex_);
   relay_ = nullptr;
 }
@@ -112,21 +122,58 @@ void VmProcess::OnMachineEvent(const MachineEvent& event) {
   }
 }
 
+void VmProcess::Emit(std::string_view name, const nlohmann::json& data) {
+  MutexLock lock(relay_mutex_);
+  if (relay_ != nullptr) relay_->Emit(name, data);
+}
+
+void VmProcess::OnMigration() {
+  const MigrationInfo info = control_.MigrationState();
+  if (!restoring_ || info.active()) return;
+  restoring_ = false;
+  if (!info.restored()) {
+    restore_failure_ = info.error;
+    loop_.Quit();
+  } else if (!options_.machine.start_paused) {
+    control_.Resume();
+  }
+}
+
 ExitStatus VmProcess::Run() {
-  console_->Start({[this](std::span<const std::byte> typed) { return machine_.machine().ConsoleInput(typed); },
-                   [this] { Quit("Ctrl-A x ended it"); }});
+  restoring_ = static_cast<bool>(saved_);
+  // What is typed while the VM comes back waits: its serial port is about to be as it was.
+  console_->Start(
+      {[this](std::span<const std::byte> typed) { return restoring_ ? 0 : machine_.machine().ConsoleInput(typed); },
+       [this] { Quit("Ctrl-A x ended it"); }});
   machine_.machine().Start();
   if (options_.machine.balloon) {
     control_.auto_memory().SetMode(options_.machine.memory.automatic, control_);
     LookAtMemory();
   }
+  if (restoring_) control_.Restore(std::move(saved_));
   loop_.Run();
+  control_.EndMigration();
   machine_.machine().Stop();
   ExitStatus status = machine_.machine().WaitForExit();
   if (status.kind == ExitKind::kKilled && !quit_reason_.empty()) status.sentence = quit_reason_;
   server_->DeliverEvents();
   console_->Finish();
+  if (restore_failure_) throw Error(*restore_failure_);
   return status;
+}
+
+int RunAndReport(VmProcess& vm) {
+  // A reader that goes away must not take the VM with it.
+  std::signal(SIGPIPE, SIG_IGN);
+  if (vm.console() != "stdio") Print("VM '" + vm.name() + "' is running; its console is " + vm.console() + "\n");
+  const ExitStatus status = vm.Run();
+  const std::string line = "VM '" + vm.name() + "' ended: " + status.sentence;
+  if (status.kind == ExitKind::kCrash || status.kind == ExitKind::kError) {
+    PrintError(line);
+  } else {
+    PrintRemark(line);
+  }
+  return status.code;
 }
 
 }  // namespace faultline

@@ -6,9 +6,12 @@
 
 #include <atomic>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "guestmem/host.h"
 #include "guestmem/mutex.h"
 #include "vmm/cli/console/console.h"
 #include "vmm/cli/console/signals.h"
@@ -24,7 +27,9 @@ namespace faultline {
 
 class VmProcess {
  public:
-  explicit VmProcess(RunOptions options);
+  // With `saved`, a file at its beginning, the VM is what was saved there (RunOptions::machine made of it), and goes
+  // on from there once it is read, unless it is to start paused.
+  explicit VmProcess(RunOptions options, FileDescriptor saved = {});
   ~VmProcess();
   VmProcess(const VmProcess&) = delete;
   VmProcess& operator=(const VmProcess&) = delete;
@@ -32,7 +37,7 @@ class VmProcess {
   const std::string& name() const { return lease_.name(); }
   std::string console() const { return console_->description(); }
 
-  // Runs the VM until it ends or is told to, and takes it down.
+  // Runs the VM until it ends or is told to, and takes it down. Throws Error when it could not be restored.
   ExitStatus Run();
 
  private:
@@ -44,8 +49,14 @@ class VmProcess {
   // Ends the loop, once; `why` is the sentence if nothing else ended the VM.
   void Quit(const std::string& why);
   void OnMachineEvent(const MachineEvent& event) EXCLUDES(relay_mutex_);
+  void Emit(std::string_view name, const nlohmann::json& data) EXCLUDES(relay_mutex_);
+  // After each change; on the loop's thread.
+  void OnMigration();
 
   const RunOptions options_;
+  FileDescriptor saved_;
+  bool restoring_ = false;
+  std::optional<std::string> restore_failure_;
   VmLease lease_;
   EventLoop loop_;
   Signals signals_;
@@ -59,5 +70,8 @@ class VmProcess {
   std::optional<QmpServer> server_;
   std::string quit_reason_;
 };
+
+// Runs it in the foreground as `faultline run` does: says where its console is, and how it ended. The exit status.
+int RunAndReport(VmProcess& vm);
 
 }  // namespace faultline

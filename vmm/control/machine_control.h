@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "vmm/control/machine_host.h"
+#include "vmm/control/migration.h"
 #include "vmm/control/vm_control.h"
 
 namespace faultline {
@@ -17,6 +18,7 @@ class MachineControl final : public VmControl {
   struct Program {
     std::function<void()> quit;   // makes the program end and does not wait for it
     std::function<void()> reset;  // see VmControl::Reset
+    Migration::Emit emit;         // see Migration
   };
   // `host` outlives this.
   MachineControl(MachineHost& host, Surroundings surroundings, Program program);
@@ -26,28 +28,38 @@ class MachineControl final : public VmControl {
   MachineStatus Status() const override { return machine().Status(); }
   std::vector<MemoryDeviceInfo> MemoryDevices() const override { return machine().MemoryDevices(); }
   void MergeFaultLatency(LatencyHistogram& into) const override;
-  void Pause() override { machine().Pause(); }
-  void Resume() override { machine().Resume(); }
-  void RequestShutdown() override { machine().RequestShutdown(); }
-  void Reset() override { program_.reset(); }
+  void Pause() override;
+  void Resume() override;
+  void RequestShutdown() override { Free().RequestShutdown(); }
+  void Reset() override;
   void Quit() override { program_.quit(); }
 
-  MemoryDeviceInfo PlugMemory(const PlugRequest& request) override { return machine().PlugMemory(request); }
-  uint64_t UnplugMemory(const UnplugRequest& request) override { return machine().UnplugMemory(request); }
+  MemoryDeviceInfo PlugMemory(const PlugRequest& request) override { return Free().PlugMemory(request); }
+  uint64_t UnplugMemory(const UnplugRequest& request) override { return Free().UnplugMemory(request); }
   std::vector<UnplugOperationInfo> MemoryOperations() const override { return machine().MemoryOperations(); }
   void CancelUnplug(uint64_t operation) override { machine().CancelUnplug(operation); }
   std::vector<VirtioMemInfo> VirtioMemDevices() const override { return machine().VirtioMemDevices(); }
   std::vector<MemoryMapInfo> MemoryMaps(size_t cells) const override { return machine().MemoryMaps(cells); }
-  void ResizeVirtioMem(const std::string& id, Bytes requested) override { machine().ResizeVirtioMem(id, requested); }
+  void ResizeVirtioMem(const std::string& id, Bytes requested) override { Free().ResizeVirtioMem(id, requested); }
   Balloon* balloon() override { return machine().balloon(); }
 
+  void Save(FileDescriptor out) override;
+  void Restore(FileDescriptor in) override;
+  void CancelMigration() override { migration_.Cancel(); }
+  MigrationInfo MigrationState() const override { return migration_.Query(); }
+  // Cancels what is under way and waits for its end: before the machine, or what the program's `emit` needs, goes away.
+  void EndMigration() { migration_.End(); }
+
  private:
+  // The machine, when it may be changed. UsageError otherwise.
+  Machine& Free();
   Machine& machine() { return host_.machine(); }
   const Machine& machine() const { return host_.machine(); }
 
   MachineHost& host_;
   const Surroundings surroundings_;
   const Program program_;
+  Migration migration_;
 };
 
 }  // namespace faultline

@@ -29,6 +29,7 @@ void MachineHost::Restart(bool paused) {
   const std::vector<MemoryDeviceInfo> plugged = machine_->MemoryDevices();
   // The old one lets go of memory and disks before the new one takes them.
   machine_.reset();
+  config.incoming = false;
   machine_ = Make(config);
   if (Balloon* const balloon = machine_->balloon()) balloon->SetStatisticsInterval(statistics_interval);
   for (const MemoryDeviceInfo& device : plugged) {

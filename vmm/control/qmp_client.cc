@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -26,6 +27,24 @@ constexpr MessageSplitter::Limits kReplyLimits{.bytes = size_t{64} << 20, .depth
   const std::string desc = error.value("desc", "The VM gave no reason");
   if (error.value(kUsageMark, false)) throw UsageError(desc);
   throw Error(desc);
+}
+
+// unix(7), SCM_RIGHTS.
+ssize_t SendWithDescriptor(int socket, std::string_view text, int fd) {
+  std::string copy(text);
+  iovec data{copy.data(), copy.size()};
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &fd, sizeof(int));
+  return sendmsg(socket, &message, MSG_NOSIGNAL);
 }
 
 }  // namespace
@@ -69,13 +88,15 @@ bool QmpClient::WaitFor(short events, Clock::time_point deadline) {
   }
 }
 
-void QmpClient::SendLine(std::string line, Clock::time_point deadline) {
+void QmpClient::SendLine(std::string line, int fd, Clock::time_point deadline) {
   line += "\r\n";
   std::string_view rest = line;
   while (!rest.empty()) {
-    const ssize_t n = send(socket_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+    const ssize_t n = fd >= 0 ? SendWithDescriptor(socket_.get(), rest, fd)
+                              : send(socket_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
     if (n > 0) {
       rest.remove_prefix(static_cast<size_t>(n));
+      fd = -1;
     } else if (errno == EAGAIN) {
       if (!WaitFor(POLLOUT, deadline)) ThrowLate();
     } else if (errno != EINTR) {
@@ -110,7 +131,16 @@ json QmpClient::NextMessage(Clock::time_point deadline) {
 json QmpClient::Execute(std::string_view command, const json& arguments, Clock::time_point deadline) {
   json request{{"execute", command}};
   if (!arguments.empty()) request["arguments"] = arguments;
-  SendLine(ToLine(request), deadline);
+  SendLine(ToLine(request), -1, deadline);
+  return AwaitReply(deadline);
+}
+
+void QmpClient::PassDescriptor(const std::string& name, int fd, Clock::time_point deadline) {
+  SendLine(ToLine({{"execute", "getfd"}, {"arguments", {{"fdname", name}}}}), fd, deadline);
+  AwaitReply(deadline);
+}
+
+json QmpClient::AwaitReply(Clock::time_point deadline) {
   for (;;) {
     json message = NextMessage(deadline);
     if (message.contains("event")) {

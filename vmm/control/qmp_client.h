@@ -39,6 +39,9 @@ class QmpClient {
   // The value of "return". Events that arrive meanwhile are kept for NextEvent.
   nlohmann::json Execute(std::string_view command, const nlohmann::json& arguments, Clock::time_point deadline);
 
+  // Hands `fd` to the VM, which knows it by `name` from now on (getfd); it stays the caller's.
+  void PassDescriptor(const std::string& name, int fd, Clock::time_point deadline);
+
   // The next event, whole; nothing when the deadline passes. VmGone when there will be none.
   std::optional<nlohmann::json> NextEvent(Clock::time_point deadline);
 
@@ -47,7 +50,10 @@ class QmpClient {
   std::optional<nlohmann::json> Receive(Clock::time_point deadline);
   // The same, but a late one is an Error.
   nlohmann::json NextMessage(Clock::time_point deadline);
-  void SendLine(std::string line, Clock::time_point deadline);
+  // With `fd` beside its first byte, unless it is negative.
+  void SendLine(std::string line, int fd, Clock::time_point deadline);
+  // The value of "return" to what was sent last.
+  nlohmann::json AwaitReply(Clock::time_point deadline);
   // False when the deadline passed first.
   bool WaitFor(short events, Clock::time_point deadline);
   [[noreturn]] void ThrowLate() const;

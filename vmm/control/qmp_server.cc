@@ -39,7 +39,7 @@ void QmpServer::Accept() {
       continue;
     }
     const int fd = socket.get();
-    auto session = std::make_unique<QmpSession>(std::move(socket), vm_, limits_.session);
+    auto session = std::make_unique<QmpSession>(std::move(socket), vm_, limits_.session, [this] { DeliverEvents(); });
     const uint32_t events = session->wanted_events();
     try {
       loop_.Add(fd, events, [this, fd](uint32_t ready) { OnSession(fd, ready); });
@@ -62,7 +62,9 @@ void QmpServer::Refuse(FileDescriptor socket) {
 void QmpServer::OnSession(int fd, uint32_t events) {
   const auto it = sessions_.find(fd);
   if (it == sessions_.end()) return;
+  running_ = fd;
   it->second.session->OnEvents(events);
+  running_ = -1;
   Settle(fd);
 }
 
@@ -106,13 +108,17 @@ void QmpServer::DeliverEvents() {
   if (lost > 0) {
     events.push_back(ToLine(QmpEvent("X_FAULTLINE_EVENTS_LOST", {{"count", lost}}, std::chrono::system_clock::now())));
   }
+  if (events.empty()) return;
   std::vector<int> touched;
   for (auto& [fd, entry] : sessions_) {
     if (!entry.session->negotiated()) continue;
     for (const auto& line : events) entry.session->Send(line);
     touched.push_back(fd);
   }
-  for (const int fd : touched) Settle(fd);
+  // The one whose command is being run is settled after that.
+  for (const int fd : touched) {
+    if (fd != running_) Settle(fd);
+  }
 }
 
 }  // namespace faultline

@@ -1,5 +1,5 @@
 // The QMP monitor of one VM: accepts clients on a listening socket, runs their commands, sends events to
-// all that have negotiated.
+// all that have negotiated. What happened while a command was run is told before its answer, as in QEMU.
 //
 // Owned by the program beside its EventLoop, on whose thread everything happens; only Emit is safe from any
 // thread, and it never blocks. Events wait in a bounded queue: when a flood outruns the loop, the excess is
@@ -42,7 +42,8 @@ class QmpServer {
   // Sends an event to every negotiated client. Any thread.
   void Emit(std::string_view name, const nlohmann::json& data) EXCLUDES(mutex_);
 
-  // Sends what Emit queued so far; for the loop's thread, when the loop will not turn again.
+  // Sends what Emit queued so far; for the loop's thread, when the loop will not turn again, or when something else is
+  // to be sent behind it.
   void DeliverEvents() EXCLUDES(mutex_);
 
   size_t clients() const { return sessions_.size(); }
@@ -63,6 +64,7 @@ class QmpServer {
     uint32_t events;
   };
   std::unordered_map<int, Entry> sessions_;
+  int running_ = -1;  // the session that is at work
 
   Mutex mutex_;
   std::vector<std::string> events_ GUARDED_BY(mutex_);

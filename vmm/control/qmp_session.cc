@@ -5,18 +5,43 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "vmm/control/arguments.h"
 #include "vmm/control/command_table.h"
 #include "vmm/control/qmp_error.h"
 #include "vmm/control/qmp_message.h"
+#include "vmm/control/vm_control.h"
 
 namespace faultline {
 
 using nlohmann::json;
 
-QmpSession::QmpSession(FileDescriptor socket, VmControl& vm, const Limits& limits)
-    : socket_(std::move(socket)), vm_(vm), limits_(limits), splitter_(limits.message) {
+namespace {
+
+// Takes over what came with a message (unix(7), SCM_RIGHTS); never more than `most`.
+void KeepDescriptors(msghdr& message, size_t most, std::deque<FileDescriptor>* kept) {
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+      kept->emplace_back(Host::System(), fd);
+      if (kept->size() > most) kept->pop_front();
+    }
+  }
+}
+
+}  // namespace
+
+QmpSession::QmpSession(FileDescriptor socket, VmControl& vm, const Limits& limits, std::function<void()> before_answer)
+    : socket_(std::move(socket)),
+      vm_(vm),
+      limits_(limits),
+      before_answer_(std::move(before_answer)),
+      splitter_(limits.message) {
   Send(ToLine(QmpGreeting()));
 }
 
@@ -43,7 +68,16 @@ void QmpSession::OnEvents(uint32_t events) {
 void QmpSession::ReceiveSome() {
   // One buffer for each turn of the loop, so that a client that never stops sending cannot starve others.
   std::array<char, 16384> buffer;
-  const ssize_t n = recv(socket_.get(), buffer.data(), buffer.size(), 0);
+  iovec data{buffer.data(), buffer.size()};
+  // What does not fit here the kernel closes.
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int) * 16)> control;
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t n = recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
+  if (n >= 0) KeepDescriptors(message, limits_.descriptors, &passed_);
   if (n > 0) {
     splitter_.Feed({buffer.data(), static_cast<size_t>(n)});
   } else if (n == 0) {
@@ -95,7 +129,10 @@ void QmpSession::HandleMessage(const std::string& text) {
     request = ParseJson(text);
     if (!request.is_object()) throw QmpError("QMP input must be a JSON object");
     if (const auto it = request.find("id"); it != request.end()) id = &*it;
+    const bool was_negotiated = negotiated_;
     json reply{{"return", Execute(request)}};
+    // The answer to qmp_capabilities is the first thing a client gets.
+    if (was_negotiated && before_answer_) before_answer_();
     if (id != nullptr) reply["id"] = *id;
     Send(ToLine(reply));
   } catch (const QmpError& e) {
@@ -121,19 +158,33 @@ json QmpSession::Execute(const json& request) {
   if (!arguments.is_object()) throw QmpError("QMP input member 'arguments' must be an object");
 
   const auto& command = name->get_ref<const std::string&>();
-  if (command == "qmp_capabilities") {
-    if (negotiated_) throw QmpError("CommandNotFound", "Capabilities negotiation is already complete, command ignored");
-    const auto enable = arguments.find("enable");
-    if (enable != arguments.end() && !(enable->is_array() && enable->empty())) {
-      throw QmpError("This monitor offers no capabilities; leave 'enable' out");
-    }
-    negotiated_ = true;
-    return json::object();
-  }
+  if (command == "qmp_capabilities") return NegotiateCapabilities(arguments);
   if (!negotiated_) {
     throw QmpError("CommandNotFound", "Expecting capabilities negotiation with 'qmp_capabilities'");
   }
+  if (command == "getfd") return NameDescriptor(arguments);
   return RunCommand(command, arguments, vm_);
+}
+
+json QmpSession::NegotiateCapabilities(const json& arguments) {
+  if (negotiated_) throw QmpError("CommandNotFound", "Capabilities negotiation is already complete, command ignored");
+  const auto enable = arguments.find("enable");
+  if (enable != arguments.end() && !(enable->is_array() && enable->empty())) {
+    throw QmpError("This monitor offers no capabilities; leave 'enable' out");
+  }
+  negotiated_ = true;
+  return json::object();
+}
+
+json QmpSession::NameDescriptor(const json& arguments) {
+  Arguments args(arguments);
+  const std::string name = args.String("fdname");
+  args.Finish();
+  if (passed_.empty()) throw QmpError("No file descriptor supplied via SCM_RIGHTS");
+  FileDescriptor fd = std::move(passed_.front());
+  passed_.pop_front();
+  vm_.descriptors().Add(name, std::move(fd));
+  return json::object();
 }
 
 void QmpSession::SendError(std::string_view error_class, std::string_view desc, const json* id, bool usage) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@
 #include "vmm/control/host_pressure.h"
 #include "vmm/control/inventory.h"
 #include "vmm/control/memory_backends.h"
+#include "vmm/control/migration.h"
+#include "vmm/control/named_descriptors.h"
 #include "vmm/machine/machine.h"
 
 namespace faultline {
@@ -55,12 +58,27 @@ class VmControl {
   // Null without one. Good until the next call: a restarted machine has another.
   virtual Balloon* balloon() = 0;
 
+  // See Migration. While one is under way, and before a machine made to be restored is, operations that change the
+  // machine are UsageErrors.
+  virtual void Save(FileDescriptor out) = 0;
+  virtual void Restore(FileDescriptor in) = 0;
+  virtual void CancelMigration() = 0;
+  virtual MigrationInfo MigrationState() const = 0;
+
   MemoryBackends& backends() { return backends_; }
   AutoMemory& auto_memory() { return auto_memory_; }
+  NamedDescriptors& descriptors() { return descriptors_; }
+
+  // What a save may write in a second.
+  static constexpr Bytes kNoLimit{std::numeric_limits<int64_t>::max()};
+  Bytes migration_rate() const { return migration_rate_; }
+  void set_migration_rate(Bytes rate) { migration_rate_ = rate; }
 
  private:
   MemoryBackends backends_;
   AutoMemory auto_memory_{[] { return HostMemoryPressure(); }};
+  NamedDescriptors descriptors_;
+  Bytes migration_rate_ = kNoLimit;
 };
 
 }  // namespace faultline

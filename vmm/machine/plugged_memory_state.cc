@@ -21,10 +21,12 @@ json PluggedMemory::SaveState() const {
     }
     devices.push_back({{"id", id},
                        {"slot", device.slot},
+                       {"node", device.node},
                        {"addr", device.gpa.start.value},
                        {"size", device.gpa.size.value},
                        {"backing", ToString(device.backing)},
-                       {"late-eject-possible", device.late_eject_possible}});
+                       {"late-eject-possible", device.late_eject_possible},
+                       {"insert-status", device.insert_status ? json(*device.insert_status) : json()}});
   }
   return {{"devices", std::move(devices)}, {"registers", ToJson(registers_.SaveState())}};
 }
@@ -36,6 +38,7 @@ void PluggedMemory::RestoreState(const json& state) {
     saved.at("id").get_to(request.id);
     request.size = Bytes(saved.at("size").get<uint64_t>());
     request.slot = saved.at("slot").get<unsigned>();
+    saved.at("node").get_to(request.node);
     request.address = Gpa(saved.at("addr").get<uint64_t>());
     request.backing = ParseBackingSpec(saved.at("backing").get<std::string>());
     const auto same = [&request](const MemoryDeviceInfo& device) {
@@ -44,7 +47,11 @@ void PluggedMemory::RestoreState(const json& state) {
     };
     if (std::ranges::none_of(present, same)) Plug(request);
     MutexLock lock(mutex_);
-    table_.Find(request.id)->late_eject_possible = saved.at("late-eject-possible").get<bool>();
+    MemoryDevice& device = *table_.Find(request.id);
+    saved.at("late-eject-possible").get_to(device.late_eject_possible);
+    if (const json& status = saved.at("insert-status"); !status.is_null()) {
+      device.insert_status = status.get<uint32_t>();
+    }
   }
   // Refuses what is plugged here and was not there.
   registers_.RestoreState(MemoryHotplugStateFrom(state.at("registers")));

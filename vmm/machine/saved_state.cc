@@ -50,11 +50,13 @@ void CheckSame(const char* what, const std::string& have, const std::string& sav
 }  // namespace
 
 json ToJson(const MachineConfig& config) {
-  return {{"platform", PlatformOf(config)},
+  return {{"name", config.name},
+          {"platform", PlatformOf(config)},
           {"cpus", config.cpus},
           {"memory", config.memory.boot.value},
           {"max-memory", config.memory.max.value},
           {"slots", config.memory.slots},
+          {"nodes", config.memory.nodes},
           {"backing", ToString(config.memory.backing)},
           {"fault-around", config.memory.fault_around.pages},
           {"on-unplugged-access", ToString(config.on_unplugged_access)}};
@@ -62,17 +64,19 @@ json ToJson(const MachineConfig& config) {
 
 void CheckSameConfig(const MachineConfig& config, const json& saved) {
   const json have = ToJson(config);
-  for (const char* what : {"platform", "cpus", "memory", "max-memory", "slots"}) {
+  for (const char* what : {"platform", "cpus", "memory", "max-memory", "slots", "nodes"}) {
     CheckSame(what, have.at(what).dump(), saved.at(what).dump());
   }
 }
 
 MachineConfig MachineConfigFrom(const json& saved, MachineConfig otherwise) {
   MachineConfig config = std::move(otherwise);
+  if (config.name.empty()) saved.at("name").get_to(config.name);
   saved.at("cpus").get_to(config.cpus);
   saved.at("memory").get_to(config.memory.boot.value);
   saved.at("max-memory").get_to(config.memory.max.value);
   saved.at("slots").get_to(config.memory.slots);
+  saved.at("nodes").get_to(config.memory.nodes);
   config.memory.backing = ParseBackingSpec(saved.at("backing").get<std::string>());
   saved.at("fault-around").get_to(config.memory.fault_around.pages);
   config.on_unplugged_access = ParseUnpluggedPolicy(saved.at("on-unplugged-access").get<std::string>());

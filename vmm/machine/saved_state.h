@@ -17,7 +17,7 @@ namespace faultline {
 nlohmann::json ToJson(const MachineConfig& config);
 // UsageError, naming what differs.
 void CheckSameConfig(const MachineConfig& config, const nlohmann::json& saved);
-// A configuration that passes that check: CPUs and memory; everything else as in `otherwise`.
+// A configuration that passes that check: CPUs, memory, and a name if `otherwise` has none; all else as there.
 MachineConfig MachineConfigFrom(const nlohmann::json& saved, MachineConfig otherwise);
 
 nlohmann::json ToJson(const VcpuState& state);

@@ -93,6 +93,11 @@ void CheckGlobal(const std::string& value, QemuCommandLine* /*line*/) {
   throw UsageError("-global " + value.substr(0, 60) + ": not supported; the machine has no such property");
 }
 
+void SetIncoming(const std::string& value, QemuCommandLine* line) {
+  if (value != "defer") throw UsageError("-incoming: write defer, and send migrate-incoming to the monitor");
+  line->incoming = true;
+}
+
 void CheckAudio(const std::string& value, QemuCommandLine* /*line*/) {
   OptionValues values("-audiodev", value, "driver");
   if (values.Take("driver") != "none") {
@@ -134,6 +139,7 @@ constexpr std::array kOptions{
     Option{"display", true, CheckDisplay},
     Option{"enable-kvm", false, Nothing},
     Option{"global", true, CheckGlobal},
+    Option{"incoming", true, SetIncoming},
     Option{"initrd", true, [](const Text& v, Line* line) { line->initrd = v; }},
     Option{"kernel", true, [](const Text& v, Line* line) { line->kernel = v; }},
     Option{"m", true, [](const Text& v, Line* line) { SetOnce<&Line::memory>("-m", v, "size", line); }},

@@ -20,7 +20,7 @@ struct QemuCommandLine {
   std::map<uint64_t, int> fd_sets;  // -add-fd: the last descriptor of each set, which is "/dev/fdset/N" elsewhere
   std::vector<std::string> monitor_addresses;  // of -qmp
   std::optional<std::string> kernel, initrd, append, pid_file;
-  bool paused = false, no_shutdown = false, no_reboot = false, daemonize = false;
+  bool paused = false, incoming = false, no_shutdown = false, no_reboot = false, daemonize = false;
 };
 
 // Throws UsageError for an option that is not known, or has a value that can be judged by itself and is not supported.

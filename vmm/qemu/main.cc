@@ -28,6 +28,7 @@ constexpr char kHelp[] =
     "  -object, -chardev, -blockdev, -netdev, -device, -numa, -mon\n"
     "                           key=value lists or JSON objects, as QEMU's\n"
     "  -qmp unix:PATH,server=on,wait=off\n"
+    "  -incoming defer          waits for migrate-incoming on the monitor, and a saved VM\n"
     "  -S, -no-shutdown, -no-reboot, -daemonize, -pidfile FILE, -name NAME\n"
     "\n"
     "Devices: isa-serial, pc-dimm, pcie-root-port, virtconsole, virtio-balloon-pci, virtio-blk-pci,\n"

@@ -162,6 +162,8 @@ QemuPlan PlanFromCommandLine(std::span<const std::string> arguments) {
   plan.end_on_reboot = line.no_reboot;
   plan.machine.name = line.name.empty() ? "vm" : line.name;
   plan.machine.start_paused = line.paused;
+  plan.machine.incoming = line.incoming;
+  if (line.incoming && !line.paused) throw UsageError("-incoming needs -S: let the VM go on with cont");
 
   BackendParts parts(&line);
   const MachineType* type = nullptr;

@@ -35,6 +35,10 @@ class ProbeControl final : public VmControl {
   std::vector<MemoryMapInfo> MemoryMaps(size_t /*cells*/) const override { return {}; }
   void ResizeVirtioMem(const std::string& /*id*/, Bytes /*requested*/) override { Refuse(); }
   Balloon* balloon() override { return nullptr; }
+  void Save(FileDescriptor /*out*/) override { Refuse(); }
+  void Restore(FileDescriptor /*in*/) override { Refuse(); }
+  void CancelMigration() override {}
+  MigrationInfo MigrationState() const override { return {}; }
 
  private:
   [[noreturn]] static void Refuse() {

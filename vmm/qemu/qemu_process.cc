@@ -1,5 +1,7 @@
 #include "vmm/qemu/qemu_process.h"
 
+#include <fcntl.h>
+
 #include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -17,7 +19,10 @@ std::unique_ptr<Console> MakeConsole(EventLoop& loop, const CharacterPlan& plan)
     case CharacterPlan::Kind::kPty:
       return MakePtyConsole(loop);
     case CharacterPlan::Kind::kFile:
-      if (plan.fd >= 0) return MakeFileConsole(FileDescriptor(Host::System(), plan.fd), plan.path);
+      if (plan.fd >= 0) {
+        fcntl(plan.fd, F_SETFD, FD_CLOEXEC);
+        return MakeFileConsole(FileDescriptor(Host::System(), plan.fd), plan.path);
+      }
       return MakeFileConsole(plan.path, plan.append);
     case CharacterPlan::Kind::kSocket:
       return MakeSocketConsole(loop, Listen(plan), plan.path);
@@ -50,7 +55,10 @@ QemuProcess::QemuProcess(QemuPlan plan)
       console_(MakeConsole(loop_, plan_.console)),
       virtio_console_(plan_.machine.devices.console ? MakeConsole(loop_, plan_.virtio_console) : nullptr),
       machine_(Config(), [this](const MachineEvent& event) { OnMachineEvent(event); }),
-      control_(machine_, Surroundings(), {.quit = [this] { loop_.Quit(); }, .reset = [this] { Reset(); }}) {
+      control_(machine_, Surroundings(),
+               {.quit = [this] { loop_.Quit(); },
+                .reset = [this] { Reset(); },
+                .emit = [this](std::string_view name, const nlohmann::json& data) { Emit(name, data); }}) {
   for (const PlugRequest& dimm : plan_.dimms) machine_.machine().PlugMemory(dimm);
   for (const BackendPlan& backend : plan_.backends) {
     control_.backends().Add(backend.id, backend.backing, backend.size);
@@ -64,6 +72,7 @@ QemuProcess::QemuProcess(QemuPlan plan)
 }
 
 QemuProcess::~QemuProcess() {
+  control_.EndMigration();
   MutexLock lock(relay_mutex_);
   relaying_ = false;
 }
@@ -144,13 +153,19 @@ void QemuProcess::OnExit(const ExitStatus& status) {
 }
 
 int QemuProcess::Run() {
-  console_->Start({[this](std::span<const std::byte> typed) { return machine_.machine().ConsoleInput(typed); }, [] {}});
+  // What is typed before the VM is restored waits: its serial port is about to be as it was.
+  console_->Start({[this](std::span<const std::byte> typed) {
+                     const bool waits = machine_.machine().config().incoming && !control_.MigrationState().restored();
+                     return waits ? 0 : machine_.machine().ConsoleInput(typed);
+                   },
+                   [] {}});
   if (virtio_console_) {
     virtio_console_->Start(
         {[this](std::span<const std::byte> typed) { return machine_.machine().VirtioConsoleInput(typed); }, [] {}});
   }
   machine_.machine().Start();
   loop_.Run();
+  control_.EndMigration();
   machine_.machine().Stop();
   for (const auto& server : servers_) server->DeliverEvents();
   console_->Finish();

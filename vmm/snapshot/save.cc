@@ -74,12 +74,14 @@ void SaveMachine(Machine& machine, SnapshotWriter& out, SaveProgress& progress) 
       }
       range = {range.start + piece, range.size - piece};
       progress.done.fetch_add(piece.value, std::memory_order_relaxed);
+      progress.transferred.store(out.written().value, std::memory_order_relaxed);
     }
   }
   out.Finish();
+  progress.transferred.store(out.written().value, std::memory_order_relaxed);
 }
 
-void RestoreMachine(Machine& machine, const nlohmann::json& state, SnapshotReader& in) {
+void RestoreMachine(Machine& machine, const nlohmann::json& state, SnapshotReader& in, SaveProgress& progress) {
   machine.RestoreState(state);
   GuestMemory& memory = machine.memory();
   while (const auto pages = in.NextPages()) {
@@ -87,6 +89,8 @@ void RestoreMachine(Machine& machine, const nlohmann::json& state, SnapshotReade
       throw Error("the saved VM has memory at " + Hex(pages->gpa.value) +
                   " that could not be written: this VM has none there, or the host is out of memory");
     }
+    progress.done.fetch_add(pages->data.size(), std::memory_order_relaxed);
+    progress.transferred.store(in.bytes_read().value, std::memory_order_relaxed);
   }
 }
 

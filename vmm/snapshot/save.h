@@ -14,10 +14,15 @@ class Machine;
 class SnapshotReader;
 class SnapshotWriter;
 
-// How far it is, for other threads. Bytes of guest memory.
+// How far it is, for other threads, in bytes. `total` of guest memory is known when saving only.
 struct SaveProgress {
   std::atomic<uint64_t> total{0};
   std::atomic<uint64_t> done{0};
+  std::atomic<uint64_t> transferred{0};  // of the stream
+
+  void Clear() {
+    for (std::atomic<uint64_t>* count : {&total, &done, &transferred}) count->store(0, std::memory_order_relaxed);
+  }
 };
 
 // The machine stays as it is, and paused: see Machine::SaveState for what it must be. UsageError when it cannot be
@@ -26,6 +31,6 @@ void SaveMachine(Machine& machine, SnapshotWriter& out, SaveProgress& progress);
 
 // `state` is what `in.ReadState` gave. The machine was made with `incoming`, has not been started and matches what was
 // saved; otherwise UsageError. A machine whose restore failed must not be started.
-void RestoreMachine(Machine& machine, const nlohmann::json& state, SnapshotReader& in);
+void RestoreMachine(Machine& machine, const nlohmann::json& state, SnapshotReader& in, SaveProgress& progress);
 
 }  // namespace faultline

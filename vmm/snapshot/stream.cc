@@ -9,6 +9,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 
 #include "devices/bus.h"
 #include "guestmem/error.h"
@@ -65,10 +66,12 @@ uint32_t Checksum(std::span<const std::byte> data) {
   return static_cast<uint32_t>(crc32_z(0, bytes, data.size()));
 }
 
+[[noreturn]] void ThrowCancelled() { throw Error("saving or restoring the VM was cancelled"); }
+
 // Waits until `fd` is ready; regular files always are.
 void WaitFor(Host& host, int fd, short events, const std::atomic<bool>& cancel) {
   while (true) {
-    if (cancel.load(std::memory_order_relaxed)) throw Error("saving or restoring the VM was cancelled");
+    if (cancel.load(std::memory_order_relaxed)) ThrowCancelled();
     pollfd poll{fd, events, 0};
     const int rc = host.Poll(&poll, 1, kPollMs);
     if (rc > 0) return;
@@ -112,6 +115,24 @@ void SnapshotWriter::Write(std::span<const std::byte> data) {
   }
 }
 
+void SnapshotWriter::LimitTo(Bytes a_second) {
+  rate_ = a_second;
+  paced_from_ = written_;
+  paced_since_ = std::chrono::steady_clock::now();
+}
+
+void SnapshotWriter::Pace() const {
+  if (rate_.value == 0) return;
+  const std::chrono::duration<double> due(static_cast<double>((written_ - paced_from_).value) /
+                                          static_cast<double>(rate_.value));
+  while (true) {
+    if (cancel_->load(std::memory_order_relaxed)) ThrowCancelled();
+    const std::chrono::duration<double> left = due - (std::chrono::steady_clock::now() - paced_since_);
+    if (left.count() <= 0) return;
+    std::this_thread::sleep_for(std::min<std::chrono::duration<double>>(left, std::chrono::milliseconds(kPollMs)));
+  }
+}
+
 void SnapshotWriter::WriteSection(uint32_t kind, std::span<const std::byte> payload) {
   std::array<std::byte, kSectionHeaderSize> header{};
   const std::span<std::byte> at(header);
@@ -120,6 +141,7 @@ void SnapshotWriter::WriteSection(uint32_t kind, std::span<const std::byte> payl
   StoreLittleEndian(payload.size(), at.subspan(8, 8));
   Write(header);
   Write(payload);
+  Pace();
   ++sections_;
 }
 

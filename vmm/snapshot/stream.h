@@ -13,6 +13,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
@@ -40,9 +41,13 @@ class SnapshotWriter {
   void WritePages(Gpa gpa, std::span<const std::byte> pages);
   void Finish();
 
+  // From now on, that much a second on average.
+  void LimitTo(Bytes a_second);
+
   Bytes written() const { return written_; }
 
  private:
+  void Pace() const;
   void WriteSection(uint32_t kind, std::span<const std::byte> payload);
   void Write(std::span<const std::byte> data);
 
@@ -51,6 +56,9 @@ class SnapshotWriter {
   const std::atomic<bool>* cancel_;
   uint64_t sections_ = 0;
   Bytes written_;
+  Bytes rate_;  // zero: as fast as it goes
+  Bytes paced_from_;
+  std::chrono::steady_clock::time_point paced_since_;
   std::vector<std::byte> payload_;
 };
 

@@ -25,9 +25,10 @@ TEST_F(Commands, QueryStatusUsesQemusWords) {
 
 TEST_F(Commands, QueryCommandsNamesWhatCanBeRun) {
   const json list = Run("query-commands");
-  ASSERT_EQ(list.size(), QmpCommands().size() + 1);
+  ASSERT_EQ(list.size(), QmpCommands().size() + 2);
   EXPECT_EQ(list.at(0), (json{{"name", "qmp_capabilities"}}));
-  EXPECT_EQ(list.at(1), (json{{"name", "balloon"}}));
+  EXPECT_EQ(list.at(1), (json{{"name", "getfd"}}));
+  EXPECT_EQ(list.at(2), (json{{"name", "balloon"}}));
 }
 
 TEST_F(Commands, QueryCpusFastGivesEachVcpuItsThread) {

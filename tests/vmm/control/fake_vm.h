@@ -89,6 +89,15 @@ class FakeVm final : public VmControl {
     if (balloon != nullptr) config_.balloon.emplace();
   }
 
+  void Save(FileDescriptor out) override { saves.push_back(std::move(out)); }
+  void Restore(FileDescriptor in) override { restores.push_back(std::move(in)); }
+  void CancelMigration() override { ++cancelled_migrations; }
+  MigrationInfo MigrationState() const override { return migration; }
+
+  std::vector<FileDescriptor> saves;
+  std::vector<FileDescriptor> restores;
+  int cancelled_migrations = 0;
+  MigrationInfo migration;
   std::vector<VirtioMemInfo> mems;
   RunState state = RunState::kRunning;
   std::optional<PauseReason> pause_reason;

@@ -298,5 +298,13 @@ TEST(QemuPlan, RefusesWhatItDoesNotDoInOneSentenceThatNamesTheWayOut) {
   EXPECT_THAT(ErrorOf({"-machine", "pc"}), HasSubstr("no monitor"));
 }
 
+TEST(QemuPlan, AVmMayWaitForASavedState) {
+  EXPECT_TRUE(PlanFromCommandLine(With({"-incoming", "defer"})).machine.incoming);
+  EXPECT_FALSE(PlanFromCommandLine(With({})).machine.incoming);
+  EXPECT_THAT(ErrorOf(With({"-incoming", "tcp:0:4444"})), HasSubstr("-incoming: write defer"));
+  EXPECT_THAT(ErrorOf({"-machine", "pc", "-qmp", "unix:/m,server=on,wait=off", "-incoming", "defer"}),
+              HasSubstr("-incoming needs -S"));
+}
+
 }  // namespace
 }  // namespace faultline

@@ -34,7 +34,8 @@ class SaveTest : public testing::Test {
   static void Restore(const SavedFile& file, MachineUnderTest& vm, Host& host = Host::System()) {
     SnapshotReader reader(host, file.Rewound(), kNotCancelled);
     const json state = reader.ReadState();
-    RestoreMachine(*vm.machine, state, reader);
+    SaveProgress progress;
+    RestoreMachine(*vm.machine, state, reader, progress);
   }
 
   template <class Action>
@@ -210,7 +211,7 @@ TEST_F(SaveTest, ADamagedStateIsAnErrorNeverACrash) {
       }
       SCOPED_TRACE(place.to_string() + (remove ? " removed" : " replaced"));
       // These do not have to match.
-      const bool free = place.to_string().find("/config/backing") == 0 ||
+      const bool free = place.to_string().find("/config/name") == 0 || place.to_string().find("/config/backing") == 0 ||
                         place.to_string().find("/config/fault-around") == 0 ||
                         place.to_string().find("/config/on-unplugged-access") == 0;
       MachineUnderTest into(Incoming());

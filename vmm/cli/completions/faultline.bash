@@ -15,7 +15,7 @@ _faultline() {
   COMPREPLY=()
 
   if [[ $COMP_CWORD -eq 1 ]]; then
-    words="run list info top memory pause resume shutdown kill events storm version --help --version"
+    words="run list info top memory pause resume shutdown kill save restore events storm version --help --version"
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
     return
   fi
@@ -76,6 +76,8 @@ _faultline() {
     top) options="--interval --json --help" ;;
     info | pause | resume | kill | events | "memory list" | "memory operations" | "memory cancel") options="--json --help" ;;
     shutdown) options="--timeout --json --help" ;;
+    save) options="--keep --json --help" ;;
+    restore) options="--name --console --paused --log-level --help" ;;
     "memory plug") options="--id --slot --node --address --backing --json --help" ;;
     "memory resize") options="--id --timeout --json --help" ;;
     "memory balloon") options="--timeout --json --help" ;;
@@ -88,8 +90,12 @@ _faultline() {
       ;;
   esac
   if [[ $cur != -* ]]; then
+    if [[ $command == restore || ($command == save && $COMP_CWORD -eq 3) ]]; then
+      mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+      return
+    fi
     case $command in
-      info | pause | resume | shutdown | kill | events | memory*)
+      info | pause | resume | shutdown | kill | save | events | memory*)
         if [[ $COMP_CWORD -eq $first ]]; then
           words=$(_faultline_vms)
         elif [[ $command == "memory unplug" && $COMP_CWORD -eq $((first + 1)) ]]; then

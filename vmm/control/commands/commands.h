@@ -51,8 +51,18 @@ nlohmann::json QueryCpuModelExpansion(const nlohmann::json& arguments, VmControl
 nlohmann::json QueryMachines(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryQmpSchema(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryTarget(const nlohmann::json& arguments, VmControl& vm);
+
+// Of a VM that stands still meanwhile, to fd:NAME and from it. MIGRATION events tell how it goes.
+nlohmann::json Migrate(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json MigrateIncoming(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json MigrateCancel(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json QueryMigrate(const nlohmann::json& arguments, VmControl& vm);
+// max-bandwidth, in bytes a second; without a limit until it is set.
+nlohmann::json QueryMigrateParameters(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json MigrateSetParameters(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryMigrateCapabilities(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json MigrateSetCapabilities(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json CloseFd(const nlohmann::json& arguments, VmControl& vm);
 
 nlohmann::json QomList(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryBlock(const nlohmann::json& arguments, VmControl& vm);

@@ -1,4 +1,5 @@
-// query-qmp-schema: the types of object-add and device_add, by which clients choose between old and new spellings.
+// query-qmp-schema: the types of object-add, device_add and migrate-set-parameters, by which clients choose between old
+// and new spellings.
 //
 // Source: QEMU docs/devel/qapi-code-gen, "Client JSON Protocol introspection".
 #include <nlohmann/json.hpp>
@@ -18,6 +19,7 @@ constexpr const char* kNothing = "nothing";
 constexpr const char* kObjectAdd = "object-add-arg";
 constexpr const char* kObjectKind = "object-type";
 constexpr const char* kDeviceAdd = "device_add-arg";
+constexpr const char* kMigrateSetParameters = "migrate-set-parameters-arg";
 
 json Builtin(std::string_view name, std::string_view json_type) {
   return {{"name", name}, {"meta-type", "builtin"}, {"json-type", json_type}};
@@ -77,6 +79,8 @@ json QueryQmpSchema(const json& arguments, VmControl& /*vm*/) {
   schema.push_back(std::move(device_add));
   schema.push_back(ObjectInfo(
       kDeviceAdd, json::array({Member("driver", "str"), OptionalMember("bus", "str"), OptionalMember("id", "str")})));
+  schema.push_back(CommandInfo("migrate-set-parameters", kMigrateSetParameters));
+  schema.push_back(ObjectInfo(kMigrateSetParameters, json::array({OptionalMember("max-bandwidth", "int")})));
   return schema;
 }
 

@@ -5,6 +5,7 @@
 #include "vmm/control/command_table.h"
 #include "vmm/control/commands/commands.h"
 #include "vmm/control/qmp_message.h"
+#include "vmm/control/qmp_session.h"
 #include "vmm/control/vm_control.h"
 
 namespace faultline {
@@ -13,7 +14,8 @@ using nlohmann::json;
 
 json QueryCommands(const json& arguments, VmControl& /*vm*/) {
   Arguments(arguments).Finish();
-  json list = json::array({{{"name", "qmp_capabilities"}}});
+  json list = json::array();
+  for (const std::string_view name : kSessionCommands) list.push_back({{"name", name}});
   for (const Command& c : QmpCommands()) list.push_back({{"name", c.name}});
   return list;
 }

@@ -9,12 +9,24 @@ namespace faultline {
 
 using nlohmann::json;
 
+namespace {
+
+// QEMU has words of its own for some ways to be paused, and tools act on them.
+std::string_view Word(const MachineStatus& status, const MigrationInfo& migration, bool incoming) {
+  if (status.state == RunState::kPrelaunch && incoming) return migration.restored() ? "paused" : "inmigrate";
+  const bool paused = status.state == RunState::kPaused || status.state == RunState::kPrelaunch;
+  if (paused && migration.active()) return "finish-migrate";
+  if (paused && migration.saved_last) return "postmigrate";
+  if (status.state == RunState::kPaused && status.pause_reason == PauseReason::kIoError) return "io-error";
+  return ToString(status.state);
+}
+
+}  // namespace
+
 json QueryStatus(const json& arguments, VmControl& vm) {
   Arguments(arguments).Finish();
   const MachineStatus status = vm.Status();
-  std::string_view word = ToString(status.state);
-  // QEMU has a word of its own for this one, and tools act on it.
-  if (status.state == RunState::kPaused && status.pause_reason == PauseReason::kIoError) word = "io-error";
+  const std::string_view word = Word(status, vm.MigrationState(), vm.config().incoming);
   return {{"running", status.state == RunState::kRunning}, {"singlestep", false}, {"status", word}};
 }
 
