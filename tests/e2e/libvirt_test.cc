@@ -312,7 +312,7 @@ TEST_P(Libvirt, AGuestThatDoesNotFitOnTheDiskGoesOnAndADamagedOneIsRefused) {
   Start();
   const std::string small = *host_ / "small";
   std::filesystem::create_directory(small);
-  ASSERT_EQ(mount("none", small.c_str(), "tmpfs", 0, "size=4m"), 0);
+  ASSERT_EQ(mount("none", small.c_str(), "tmpfs", 0, "size=256k"), 0);
   StartCounting();
   EXPECT_NE(host_->Virsh({"save", kDomain, small + "/vm.saved"}).status, 0);
   EXPECT_EQ(umount2(small.c_str(), MNT_DETACH), 0);

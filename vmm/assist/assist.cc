@@ -24,6 +24,7 @@ constexpr uint8_t kPageFaultVector = 14;
 // RFLAGS.
 constexpr uint64_t kCarry = 1U << 0, kParity = 1U << 2, kAuxiliary = 1U << 4, kZero = 1U << 6, kSign = 1U << 7,
                    kOverflow = 1U << 11, kAlignmentCheck = 1U << 18;
+// MXCSR.
 constexpr uint32_t kMxcsrReserved = 0xffff0000;
 // CR4.
 constexpr uint64_t kOsFxsr = 1U << 9;

@@ -58,10 +58,10 @@ std::vector<std::string> DefaultCommandLine(bool software_kvm, unsigned tsc_khz)
   std::vector<std::string> words = {"console=ttyS0", "panic=-1", "reboot=k"};
   if (tsc_khz != 0) words.push_back("tsc_early_khz=" + std::to_string(tsc_khz));
   if (software_kvm) {
-    // What KVM cannot interpret is not in the guest's CPUID. Here work is avoided: patching the kernel's own code,
-    // clearing 2 MiB for a few pages of per-CPU data, splitting the kernel's large pages to write-protect some, and
-    // clearing 64 MiB of bounce buffers, which room for more memory asks for and no device of ours uses. And copying
-    // and clearing by `rep movsb` and `rep stosb`, which is interpreted byte by byte.
+    // Work that an interpreter makes long: patching the kernel's own code, clearing 2 MiB for a few pages of per-CPU
+    // data, splitting the kernel's large pages to write-protect some, clearing 64 MiB of bounce buffers, which room for
+    // more memory asks for and no device of ours uses, and copying and clearing by `rep movsb` and `rep stosb`, byte by
+    // byte.
     words.insert(words.end(), {"clearcpuid=erms,fsrm", "mitigations=off", "swiotlb=noforce", "noreplace-smp",
                                "percpu_alloc=page", "rodata=off",
                                // For the programs of tests/guest (tests/guest/start.S); a kernel hands it to init.

@@ -67,8 +67,7 @@ void AutoMemory::SetMode(AutoMemoryMode mode, VmControl& vm) {
   if (mode != AutoMemoryMode::kOff && vm.balloon() == nullptr) {
     throw UsageError(
         "memory cannot be resized automatically without a balloon, which tells what the guest has to spare: start the "
-        "VM "
-        "with --balloon on, or with --memory SIZE,auto");
+        "VM with --balloon on, or with --memory SIZE,auto");
   }
   if (mode != mode_) {
     policy_ = MemoryPolicy();

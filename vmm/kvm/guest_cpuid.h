@@ -11,10 +11,11 @@ namespace faultline {
 kvm::CpuidList GuestCpuid(const kvm::CpuidList& supported, unsigned index, unsigned cpus, bool deadline_timer);
 
 // `list` for software KVM, whose interpreter runs the guest's kernel: a processor of Intel's Nehalem generation, with
-// no instruction that the interpreter lacks, and no hypervisor's features. Intel's, because the interpreter lets a
-// 32-bit program's sysenter, the one system call that it delivers to a kernel, pass for those alone; of family 6,
-// because kernels then move and clear memory by `rep` instructions, which are interpreted quicker than loops. The
-// guest's programs run natively and see the host's CPUID.
+// no instruction that the interpreter lacks, and no hypervisor's features. Such a KVM may follow it in part only: where
+// it shows the guest the host's bits of leaves 1 and 7 all the same, the guest's command line has to say what to leave.
+// Intel's, because the interpreter lets a 32-bit program's sysenter, the one system call that it delivers to a kernel,
+// pass for those alone; of family 6, because kernels then move and clear memory by `rep` instructions, which are
+// interpreted quicker than loops. The guest's programs run natively and see the host's CPUID.
 kvm::CpuidList ForInterpretedKernel(const kvm::CpuidList& list);
 
 }  // namespace faultline

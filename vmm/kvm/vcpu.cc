@@ -2,10 +2,12 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "guestmem/error.h"
@@ -113,32 +115,42 @@ void Vcpu::SetFpu(const kvm_fpu& fpu) {
   if (const int rc = Ioctl(KVM_SET_FPU, &copy); rc < 0) ThrowVcpuError(index_, "set the floating-point state of", -rc);
 }
 
-// Where the image that FXSAVE writes has it (Intel SDM vol. 1 §10.5.1), in words.
-constexpr size_t kMxcsrWord = 6;
-// XSTATE_BV, behind that image (§13.4.2): whether SSE's part of it, MXCSR included, counts.
-constexpr size_t kXstateBvWord = 128;
-constexpr uint32_t kSseState = 1U << 1;
+// Where the image that FXSAVE writes has it (Intel SDM vol. 1 §10.5.1), in bytes.
+constexpr size_t kMxcsrOffset = 24;
+// The lowest byte of XSTATE_BV, behind that image (§13.4.2): whether SSE's part of it, MXCSR included, counts.
+constexpr size_t kXstateBvOffset = 512;
+constexpr uint8_t kSseState = 1U << 1;
 
-std::vector<uint32_t> Vcpu::GetXsave() const {
-  // More than 4 KiB where the host's processors have AMX (KVM API 4.134).
+size_t Vcpu::XsaveSize() const {
   const int size = vm_->CheckExtension(KVM_CAP_XSAVE2);
-  const bool larger = size > static_cast<int>(sizeof(kvm::Xsave));
-  std::vector<uint32_t> xsave((larger ? static_cast<size_t>(size) : sizeof(kvm::Xsave)) / sizeof(uint32_t));
-  if (const int rc = Ioctl(larger ? kvm::kGetXsave2 : kvm::kGetXsave, xsave.data()); rc < 0) {
-    ThrowVcpuError(index_, "tell the extended state of", -rc);
-  }
+  return std::max(size > 0 ? static_cast<size_t>(size) : 0, sizeof(kvm::Xsave));
+}
+
+std::vector<uint8_t> Vcpu::GetXsave() const {
+  std::vector<uint8_t> xsave(XsaveSize());
+  const unsigned long request = xsave.size() > sizeof(kvm::Xsave) ? kvm::kGetXsave2 : kvm::kGetXsave;
+  if (const int rc = Ioctl(request, xsave.data()); rc < 0) ThrowVcpuError(index_, "tell the extended state of", -rc);
   return xsave;
 }
 
-uint32_t Vcpu::GetMxcsr() const { return GetXsave()[kMxcsrWord]; }
-
-void Vcpu::SetMxcsr(uint32_t mxcsr) {
-  std::vector<uint32_t> xsave = GetXsave();
-  xsave[kMxcsrWord] = mxcsr;
-  xsave[kXstateBvWord] |= kSseState;
+void Vcpu::SetXsave(std::vector<uint8_t> xsave) {
+  xsave.resize(std::max(XsaveSize(), xsave.size()));
   if (const int rc = Ioctl(kvm::kSetXsave, xsave.data()); rc < 0) {
     ThrowVcpuError(index_, "set the extended state of", -rc);
   }
+}
+
+uint32_t Vcpu::GetMxcsr() const {
+  uint32_t mxcsr = 0;
+  memcpy(&mxcsr, GetXsave().data() + kMxcsrOffset, sizeof(mxcsr));
+  return mxcsr;
+}
+
+void Vcpu::SetMxcsr(uint32_t mxcsr) {
+  std::vector<uint8_t> xsave = GetXsave();
+  memcpy(xsave.data() + kMxcsrOffset, &mxcsr, sizeof(mxcsr));
+  xsave[kXstateBvOffset] |= kSseState;
+  SetXsave(std::move(xsave));
 }
 
 kvm_vcpu_events Vcpu::GetEvents() const {

@@ -60,6 +60,10 @@ class Vcpu {
   void SetLapic(const kvm_lapic_state& lapic);
   kvm_fpu GetFpu() const;
   void SetFpu(const kvm_fpu& fpu);
+  // What XSAVE writes: 4 KiB, and more where the host's processors have AMX (KVM API 4.42, 4.134). What is shorter than
+  // KVM's is taken for zero at its end.
+  std::vector<uint8_t> GetXsave() const;
+  void SetXsave(std::vector<uint8_t> xsave);
   // KVM leaves MXCSR out of kvm_fpu's meaning, though it has a field for it.
   uint32_t GetMxcsr() const;
   void SetMxcsr(uint32_t mxcsr);
@@ -76,9 +80,10 @@ class Vcpu {
 
   // The vCPU's ioctls; 0 or more, or -errno.
   int Ioctl(unsigned long request, void* argument) const noexcept;
-  std::vector<uint32_t> GetXsave() const;
 
  private:
+  size_t XsaveSize() const;
+
   const KvmVm* vm_;
   unsigned index_;
   FileDescriptor fd_;

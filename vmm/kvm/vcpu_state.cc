@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <string>
 
 #include "guestmem/error.h"
@@ -57,11 +56,6 @@ void SetMsrs(Vcpu& vcpu, std::vector<kvm_msr_entry> msrs) {
   vcpu.SetMsrs(msrs);
 }
 
-size_t XsaveSize(const Vcpu& vcpu) {
-  const int size = vcpu.vm().CheckExtension(KVM_CAP_XSAVE2);
-  return std::max(size > 0 ? static_cast<size_t>(size) : 0, sizeof(kvm::Xsave));
-}
-
 }  // namespace
 
 VcpuState CaptureVcpuState(const Vcpu& vcpu) {
@@ -76,11 +70,7 @@ VcpuState CaptureVcpuState(const Vcpu& vcpu) {
   state.debug_regs = Get<kvm_debugregs>(vcpu, KVM_GET_DEBUGREGS, "tell the debug registers");
   state.events = vcpu.GetEvents();
   state.xcrs = Get<kvm_xcrs>(vcpu, KVM_GET_XCRS, "tell the extended control registers");
-  state.xsave.resize(XsaveSize(vcpu));
-  const unsigned long request = state.xsave.size() > sizeof(kvm::Xsave) ? kvm::kGetXsave2 : kvm::kGetXsave;
-  if (const int rc = vcpu.Ioctl(request, state.xsave.data()); rc < 0) {
-    Refuse(vcpu, "tell the floating-point state", -rc);
-  }
+  state.xsave = vcpu.GetXsave();
   state.msrs = GetMsrs(vcpu);
   return state;
 }
@@ -90,10 +80,7 @@ void RestoreVcpuState(Vcpu& vcpu, const VcpuState& state) {
   vcpu.SetRegs(state.regs);
   Set(vcpu, KVM_SET_DEBUGREGS, state.debug_regs, "take the debug registers");
   Set(vcpu, KVM_SET_XCRS, state.xcrs, "take the extended control registers");
-  std::vector<uint8_t> xsave = state.xsave;
-  xsave.resize(std::max(XsaveSize(vcpu), xsave.size()));
-  if (const int rc = vcpu.Ioctl(kvm::kSetXsave, xsave.data()); rc < 0)
-    Refuse(vcpu, "take the floating-point state", -rc);
+  vcpu.SetXsave(state.xsave);
   if (state.lapic) vcpu.SetLapic(*state.lapic);
   SetMsrs(vcpu, state.msrs);
   vcpu.SetEvents(state.events);

@@ -28,6 +28,9 @@ MemoryDevice& MemoryDeviceTable::Reserve(const PlugRequest& request) {
   if (request.id == kBootRegion || request.id == kHighBootRegion) {
     throw UsageError("'" + request.id + "' names memory the VM started with: choose another id");
   }
+  if (std::ranges::find(config_.virtio_mem, request.id, &VirtioMemOptions::id) != config_.virtio_mem.end()) {
+    throw UsageError("'" + request.id + "' names a virtio-mem device of the VM: choose another id");
+  }
   if (devices_.count(request.id) != 0) {
     throw UsageError(Memory(request.id) + " is plugged already: choose another id or unplug it first");
   }

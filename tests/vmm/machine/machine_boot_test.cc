@@ -1,6 +1,8 @@
 // Machines that boot a kernel: how each kind of end is told, with both interrupt controllers.
 #include <gmock/gmock.h>
 
+#include <nlohmann/json.hpp>
+
 #include "guestmem/error.h"
 #include "tests/vmm/machine/machine_under_test.h"
 #include "tests/vmm/machine/tiny_kernel.h"
@@ -77,6 +79,17 @@ TEST_P(MachineBootTest, TheSerialPortIsTheConsole) {
   MachineUnderTest test(Config(kernel));
   test.machine->Start();
   EXPECT_TRUE(test.WaitForConsole("!"));
+}
+
+TEST_P(MachineBootTest, CannotBeSavedYetAndGoesOn) {
+  const TinyKernel kernel(TinyKernel::WritePort(0x3f8, '!'));
+  MachineUnderTest test(Config(kernel));
+  test.machine->Start();
+  EXPECT_TRUE(test.WaitForConsole("!"));
+  test.machine->Pause();
+  EXPECT_THROW(static_cast<void>(test.machine->SaveState()), UsageError);
+  test.machine->Resume();
+  EXPECT_EQ(test.machine->Status().state, RunState::kRunning);
 }
 
 TEST_P(MachineBootTest, AFileThatIsNoKernelIsRefusedBeforeAnythingRuns) {

@@ -23,6 +23,7 @@ class MemoryDeviceTableTest : public testing::Test {
     config.boot = 256_MiB;
     config.max = 256_MiB + 64_MiB;
     config.slots = 3;
+    config.virtio_mem = {{"vmem0", 64_MiB, Bytes(0), Bytes(0), {}}};
     return config;
   }
   static PlugRequest Request(const std::string& id, Bytes size) {
@@ -73,10 +74,11 @@ TEST_F(MemoryDeviceTableTest, WhatIsPluggedCountsAgainstTheMaximum) {
   EXPECT_EQ(Refusal(Request("b", 16_MiB)), "");
 }
 
-TEST_F(MemoryDeviceTableTest, NamesAreUniqueAndNotThoseOfBootMemory) {
+TEST_F(MemoryDeviceTableTest, NamesAreUniqueAndNotThoseOfOtherMemory) {
   EXPECT_THAT(Refusal(Request("", 2_MiB)), HasSubstr("id"));
   EXPECT_THAT(Refusal(Request("boot", 2_MiB)), HasSubstr("started with"));
   EXPECT_THAT(Refusal(Request("boot-high", 2_MiB)), HasSubstr("started with"));
+  EXPECT_THAT(Refusal(Request("vmem0", 2_MiB)), HasSubstr("virtio-mem"));
   table_.Reserve(Request("a", 2_MiB));
   EXPECT_THAT(Refusal(Request("a", 2_MiB)), HasSubstr("already"));
 }
