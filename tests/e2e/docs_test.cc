@@ -30,6 +30,7 @@ const std::vector<Words>& Commands() {
                                             {"kill"},
                                             {"save"},
                                             {"restore"},
+                                            {"xml"},
                                             {"events"},
                                             {"storm"},
                                             {"version"},
@@ -79,7 +80,7 @@ TEST(Help, ListsEveryCommand) {
     EXPECT_THAT(text, testing::HasSubstr("\n  " + command.back() + " ")) << Join(command);
   }
   // And no command that these tests do not know.
-  EXPECT_EQ(Matches(program, "\n  ([a-z]+)  ").size(), 14U);
+  EXPECT_EQ(Matches(program, "\n  ([a-z]+)  ").size(), 15U);
   EXPECT_EQ(Matches(memory, "\n  ([a-z]+)  ").size(), 9U);
 }
 

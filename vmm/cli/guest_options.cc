@@ -40,7 +40,7 @@ void GuestOptionTexts::Describe(OptionList& options) {
                    "With --kernel or --linux: debug-exit, port 0xf4, by which the guest ends the VM");
 }
 
-void GuestOptionTexts::RefuseWithoutKernel() const {
+std::optional<std::string> GuestOptionTexts::AnyForKernel() const {
   const std::pair<bool, const char*> given[] = {
       {initrd_.has_value(), "--initrd"},       {append_.has_value(), "--append"},   {irqchip_.has_value(), "--irqchip"},
       {!devices_.empty(), "--device"},         {!disks_.empty(), "--disk"},         {!nets_.empty(), "--net"},
@@ -48,8 +48,15 @@ void GuestOptionTexts::RefuseWithoutKernel() const {
       {virtio_console_, "--virtio-console"},
   };
   for (const auto& [is_given, name] : given) {
-    if (is_given) throw UsageError(std::string(name) + " is for a guest that is booted: add --kernel FILE or --linux");
+    if (is_given) return name;
   }
+  return std::nullopt;
+}
+
+std::optional<std::string> GuestOptionTexts::AnyGiven() const {
+  if (kernel_) return "--kernel";
+  if (linux_) return "--linux";
+  return AnyForKernel();
 }
 
 void GuestOptionTexts::ParseDevices(DeviceConfig* devices) const {
@@ -65,7 +72,9 @@ void GuestOptionTexts::ParseDevices(DeviceConfig* devices) const {
 
 void GuestOptionTexts::Parse(MachineConfig* config) const {
   if (!Boots()) {
-    RefuseWithoutKernel();
+    if (const auto name = AnyForKernel()) {
+      throw UsageError(*name + " is for a guest that is booted: add --kernel FILE or --linux");
+    }
     return;
   }
   if (linux_ && kernel_) throw UsageError("--linux brings its own kernel: leave out --kernel, or --linux");

@@ -16,10 +16,13 @@ class GuestOptionTexts {
   // Fills in what concerns the guest. With --linux it runs the scripts that make kernel and initrd, which may take
   // minutes, their progress on standard error. Throws UsageError, or Error when a script fails.
   void Parse(MachineConfig* config) const;
+  // The name of one that was given, if any was.
+  std::optional<std::string> AnyGiven() const;
 
  private:
   bool Boots() const { return kernel_ || linux_; }
-  void RefuseWithoutKernel() const;
+  // The same of those that are no use to the built-in guest.
+  std::optional<std::string> AnyForKernel() const;
   void ParseDevices(DeviceConfig* devices) const;
 
   std::optional<std::string> kernel_, initrd_, append_, irqchip_, balloon_;

@@ -1,7 +1,10 @@
 #include "vmm/cli/run_options.h"
 
+#include <utility>
+
 #include "guestmem/error.h"
 #include "vmm/cli/console/console.h"
+#include "vmm/cli/domain_file.h"
 #include "vmm/cli/memory_option.h"
 #include "vmm/cli/quantity.h"
 #include "vmm/control/vm_lease.h"
@@ -20,6 +23,7 @@ bool ParseOnReboot(const std::string& text) {
 
 void RunOptionTexts::Describe(OptionList& options) {
   options.Option("--name", "NAME", &name_, "What other commands call the VM; vm1, vm2, … by default");
+  options.Option("--xml", "FILE", &xml_, "Make the VM as this libvirt domain XML says, in place of options; see below");
   options.Option("--cpus", "N", &cpus_, "vCPUs, 1 to 256; 1 by default");
   options.Option("--memory", "SIZE[,...]", &memory_, "Memory at boot and room for more, see below; 256M by default");
   guest_.Describe(options);
@@ -52,6 +56,9 @@ void RunOptionTexts::Describe(OptionList& options) {
       "deflate-on-oom=on|off (the guest takes memory back before it kills processes; on), reporting=on|off (memory\n"
       "goes to the host whenever the guest frees it; on).\n"
       "\n"
+      "With --xml, which takes what `faultline xml` and `virsh dumpxml` print, come --name, --console, --paused and\n"
+      "--log-level alone, and the first two overrule the domain. What it asks for and cannot have is refused by name.\n"
+      "\n"
       "The VM runs in the foreground. Without --kernel or --linux it has the built-in guest; type `help` at its\n"
       "prompt. On a terminal, Ctrl-A x ends the VM and Ctrl-A h shows the keys. SIGINT and SIGTERM end it in order.\n"
       "\n"
@@ -66,23 +73,32 @@ void RunOptionTexts::Describe(OptionList& options) {
       "  faultline run --linux --memory 512M\n"
       "  faultline run --kernel vmlinux --initrd initrd.cpio --append 'quiet' --cpus 4 --memory 1G\n"
       "  faultline run --linux --memory 512M --virtio-mem 4G,requested=1G --balloon on\n"
+      "  faultline run --xml vm1.xml --name vm2 --console pty\n"
       "  echo 'mem' | faultline run");
 }
 
-RunOptions RunOptionTexts::Parse() const {
+RunOptions RunOptionTexts::FromXml() const {
+  std::optional<std::string> other = guest_.AnyGiven();
+  if (cpus_) other = "--cpus";
+  if (memory_) other = "--memory";
+  if (policy_) other = "--on-unplugged-access";
+  if (on_reboot_) other = "--on-reboot";
+  if (other) throw UsageError("--xml says all about the VM: leave out " + *other + " and change " + *xml_ + " instead");
+  Domain domain = ReadDomainFile(*xml_);
   RunOptions options;
-  if (name_) {
-    CheckVmName(*name_);
-    options.machine.name = *name_;
-  }
+  options.machine = std::move(domain.machine);
+  options.dimms = std::move(domain.dimms);
+  options.console = std::move(domain.console);
+  options.restart_on_reboot = domain.restart_on_reboot;
+  return options;
+}
+
+RunOptions RunOptionTexts::FromOptions() const {
+  RunOptions options;
   if (cpus_) options.machine.cpus = static_cast<unsigned>(ParseCount("--cpus", *cpus_, 1, 256));
   if (memory_) options.machine.memory = ParseMemoryOption(*memory_);
-  if (console_) options.console = *console_;
-  Console::CheckSpec(options.console);
   if (policy_) options.machine.on_unplugged_access = ParseUnpluggedPolicy(*policy_);
   if (on_reboot_) options.restart_on_reboot = ParseOnReboot(*on_reboot_);
-  options.machine.start_paused = paused_;
-  if (log_level_) options.log_level = ParseLogLevel(*log_level_);
   Validate(options.machine);
   guest_.Parse(&options.machine);
   if (options.machine.memory.automatic != AutoMemoryMode::kOff) {
@@ -91,6 +107,21 @@ RunOptions RunOptionTexts::Parse() const {
     }
     if (!options.machine.balloon) options.machine.balloon.emplace();
   }
+  return options;
+}
+
+RunOptions RunOptionTexts::Parse() const {
+  // What is cheap to look at comes first: --linux may build a kernel.
+  if (name_) CheckVmName(*name_);
+  if (console_) Console::CheckSpec(*console_);
+  const LogLevel log_level = log_level_ ? ParseLogLevel(*log_level_) : RunOptions().log_level;
+  RunOptions options = xml_ ? FromXml() : FromOptions();
+  if (name_) options.machine.name = *name_;
+  if (!options.machine.name.empty()) CheckVmName(options.machine.name);
+  if (console_) options.console = *console_;
+  Console::CheckSpec(options.console);
+  options.machine.start_paused = paused_;
+  options.log_level = log_level;
   return options;
 }
 

@@ -50,6 +50,7 @@ std::unique_ptr<Subcommand> MakeShutdown();
 std::unique_ptr<Subcommand> MakeKill();
 std::unique_ptr<Subcommand> MakeSave();
 std::unique_ptr<Subcommand> MakeRestore();
+std::unique_ptr<Subcommand> MakeXml();
 std::unique_ptr<Subcommand> MakeEvents();
 std::unique_ptr<Subcommand> MakeStorm();
 std::unique_ptr<Subcommand> MakeVersion();

@@ -25,6 +25,7 @@ std::span<const SubcommandEntry> Subcommands() {
       SubcommandEntry{"", "kill", "End a VM at once", MakeKill},
       SubcommandEntry{"", "save", "Write a VM to a file, to go on from there another time", MakeSave},
       SubcommandEntry{"", "restore", "Let a saved VM go on", MakeRestore},
+      SubcommandEntry{"", "xml", "Print a VM as libvirt's domain XML, to start another like it", MakeXml},
       SubcommandEntry{"", "events", "Follow what happens in a VM", MakeEvents},
       SubcommandEntry{"", "storm", "Prove the memory protocol under a storm of faults and unplugs", MakeStorm},
       SubcommandEntry{"", "version", "Show the version of this program", MakeVersion},

@@ -49,7 +49,9 @@ VmProcess::VmProcess(RunOptions options, FileDescriptor saved)
       console_(Console::Create(loop_, options_.console, lease_.name())),
       machine_(Config(), [this](const MachineEvent& event) { OnMachineEvent(event); }),
       control_(machine_,
-               {.console = console_->description(), .inventory = {{}, {{"serial0", console_->description()}}, {}}},
+               {.console = console_->description(),
+                .restart_on_reboot = options_.restart_on_reboot,
+                .inventory = {{}, {{"serial0", console_->description()}}, {}}},
                {.quit = [this] { Quit("it was killed"); },
                 .reset = [this] { Reset(); },
                 .emit =
@@ -57,6 +59,7 @@ VmProcess::VmProcess(RunOptions options, FileDescriptor saved)
                       Emit(name, data);
                       loop_.Post([this] { OnMigration(); });
                     }}) {
+  for (const PlugRequest& dimm : options_.dimms) machine_.machine().PlugMemory(dimm);
   server_.emplace(loop_, lease_.Listen(), control_, QmpServer::Limits{});
   MutexLock lock(relay_mutex_);
   relay_ = &*server_;

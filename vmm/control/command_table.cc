@@ -66,6 +66,7 @@ constexpr std::array kCommands{
     Command{"x-faultline-memory-plug", FaultlineMemoryPlug},
     Command{"x-faultline-memory-resize", FaultlineMemoryResize},
     Command{"x-faultline-memory-unplug", FaultlineMemoryUnplug},
+    Command{"x-faultline-xml", FaultlineXml},
 };
 static_assert(std::ranges::is_sorted(kCommands, {}, &Command::name));
 

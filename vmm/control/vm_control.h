@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,9 @@ class VmControl {
  public:
   // What the program around the machine knows.
   struct Surroundings {
-    std::string console;  // "stdio", "pty:/dev/pts/3", "unix:/path"
+    std::string console;  // "stdio", "pty:/dev/pts/3", "socket:/path"
+    // What a guest's reboot does, of a VM that `faultline` runs; none: something else started it, and describes it.
+    std::optional<bool> restart_on_reboot = std::nullopt;
     std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
     Inventory inventory;
   };

@@ -23,6 +23,7 @@ class FakeVm final : public VmControl {
   const MachineConfig& config() const override { return config_; }
   MachineConfig& config() { return config_; }
   const Surroundings& surroundings() const override { return surroundings_; }
+  Surroundings& surroundings() { return surroundings_; }
   MachineStatus Status() const override {
     MachineStatus status;
     status.state = state;

@@ -15,7 +15,7 @@ _faultline() {
   COMPREPLY=()
 
   if [[ $COMP_CWORD -eq 1 ]]; then
-    words="run list info top memory pause resume shutdown kill save restore events storm version --help --version"
+    words="run list info top memory pause resume shutdown kill save restore xml events storm version --help --version"
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
     return
   fi
@@ -36,7 +36,7 @@ _faultline() {
     --on-reboot) words="restart exit" ;;
     --set) words="on off dry-run" ;;
     --net) words="user tap:" ;;
-    --kernel | --initrd | --disk)
+    --kernel | --initrd | --disk | --xml)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur")
       return
       ;;
@@ -69,7 +69,7 @@ _faultline() {
 
   case $command in
     run)
-      options="--name --cpus --memory --kernel --initrd --append --linux --irqchip --disk --net --rng --virtio-console --virtio-mem --balloon --device --console"
+      options="--name --xml --cpus --memory --kernel --initrd --append --linux --irqchip --disk --net --rng --virtio-console --virtio-mem --balloon --device --console"
       options+=" --on-unplugged-access --on-reboot --paused --log-level --help"
       ;;
     list | version) options="--json --help" ;;
@@ -81,7 +81,7 @@ _faultline() {
     "memory plug") options="--id --slot --node --address --backing --json --help" ;;
     "memory resize") options="--id --timeout --json --help" ;;
     "memory balloon") options="--timeout --json --help" ;;
-    "memory trim") options="--help" ;;
+    xml | "memory trim") options="--help" ;;
     "memory auto") options="--set --json --help" ;;
     "memory unplug") options="--force --timeout --detach --json --help" ;;
     storm)
@@ -95,7 +95,7 @@ _faultline() {
       return
     fi
     case $command in
-      info | pause | resume | shutdown | kill | save | events | memory*)
+      info | pause | resume | shutdown | kill | save | xml | events | memory*)
         if [[ $COMP_CWORD -eq $first ]]; then
           words=$(_faultline_vms)
         elif [[ $command == "memory unplug" && $COMP_CWORD -eq $((first + 1)) ]]; then

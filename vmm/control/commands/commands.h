@@ -93,5 +93,7 @@ nlohmann::json FaultlineBalloonTrim(const nlohmann::json& arguments, VmControl& 
 nlohmann::json FaultlineMemoryMap(const nlohmann::json& arguments, VmControl& vm);
 // The plugged devices, virtio-mem devices and the balloon, with what is in use of each.
 nlohmann::json FaultlineMemoryDevices(const nlohmann::json& arguments, VmControl& vm);
+// {xml}: the VM as libvirt's domain XML, with what is plugged and asked of it now.
+nlohmann::json FaultlineXml(const nlohmann::json& arguments, VmControl& vm);
 
 }  // namespace faultline
