@@ -62,11 +62,7 @@ class Shutdown final : public Subcommand {
       Answer("asked", "VM '" + vm_ + "' was asked to shut down\n");
       return 0;
     }
-    const auto deadline = QmpClient::Clock::now() + timeout;
-    try {
-      while (client->NextEvent(deadline)) {
-      }
-    } catch (const VmGone&) {
+    if (AwaitVmEnd(*client, vm_, QmpClient::Clock::now() + timeout)) {
       Answer("ended", "VM '" + vm_ + "' has ended\n");
       return 0;
     }

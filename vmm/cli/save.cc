@@ -108,7 +108,11 @@ class Save final : public Subcommand {
       throw;
     }
     if (!keep_) {
-      End(*client);
+      Ask(*client, "quit");
+      if (!AwaitVmEnd(*client, vm_, QmpClient::Clock::now() + kAnswerTime)) {
+        throw Error("VM '" + vm_ + "' is saved in " + file_ + " but does not end; `faultline kill " + vm_ +
+                    "` ends it by force");
+      }
     } else if (ran) {
       Ask(*client, "cont");
     }
@@ -119,17 +123,6 @@ class Save final : public Subcommand {
  private:
   static json Ask(QmpClient& client, std::string_view command, const json& arguments = json::object()) {
     return client.Execute(command, arguments, QmpClient::Clock::now() + kAnswerTime);
-  }
-
-  // The VM's name is free when this returns.
-  static void End(QmpClient& client) {
-    Ask(client, "quit");
-    const auto deadline = QmpClient::Clock::now() + kAnswerTime;
-    try {
-      while (client.NextEvent(deadline)) {
-      }
-    } catch (const VmGone&) {
-    }
   }
 
   json AwaitEnd(QmpClient& client) const {

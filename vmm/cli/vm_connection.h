@@ -22,4 +22,7 @@ std::unique_ptr<QmpClient> ConnectToVm(const std::string& name, std::chrono::nan
 // Connects, runs one command and hangs up.
 nlohmann::json AskVm(const std::string& name, std::string_view command, const nlohmann::json& arguments);
 
+// Waits until the VM, which was asked to end, is gone and its name is free for another. False at the deadline.
+bool AwaitVmEnd(QmpClient& client, const std::string& name, QmpClient::Clock::time_point deadline);
+
 }  // namespace faultline
