@@ -1,8 +1,7 @@
 // `faultline memory balloon`
 #include <nlohmann/json.hpp>
-#include <thread>
 
-#include "guestmem/error.h"
+#include "vmm/cli/device_wait.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/quantity.h"
 #include "vmm/cli/subcommand.h"
@@ -15,7 +14,6 @@ using nlohmann::json;
 using std::chrono::nanoseconds;
 
 constexpr std::chrono::seconds kDefaultTimeout{30};
-constexpr std::chrono::milliseconds kLook{50};
 
 class MemoryBalloon final : public Subcommand {
  public:
@@ -36,11 +34,12 @@ class MemoryBalloon final : public Subcommand {
     const auto client = ConnectToVm(vm_);
     const auto start = QmpClient::Clock::now();
     client->Execute("balloon", arguments, start + kAnswerTime);
-    json balloon = Look(*client);
-    while (balloon.at("held") != balloon.at("requested") && QmpClient::Clock::now() - start < timeout) {
-      std::this_thread::sleep_for(kLook);
-      balloon = Look(*client);
-    }
+    const json balloon = AwaitDevice(*client, {.vm = vm_,
+                                               .which = {"type", "balloon"},
+                                               .size_key = "held",
+                                               .show_progress = !json_,
+                                               .start = start,
+                                               .timeout = timeout});
     const auto took = QmpClient::Clock::now() - start;
     if (json_) PrintJson(balloon);
     const std::string held = ReadableSize(Bytes(balloon.at("held").get<uint64_t>()));
@@ -56,14 +55,6 @@ class MemoryBalloon final : public Subcommand {
   }
 
  private:
-  static json Look(QmpClient& client) {
-    for (json& one :
-         client.Execute("x-faultline-memory-devices", json::object(), QmpClient::Clock::now() + kAnswerTime)) {
-      if (one.at("type") == "balloon") return std::move(one);
-    }
-    throw Error("the VM has no balloon any more");
-  }
-
   std::string vm_;
   std::string size_;
   std::optional<std::string> timeout_;

@@ -1,10 +1,7 @@
 // `faultline memory resize`
-#include <unistd.h>
-
 #include <nlohmann/json.hpp>
-#include <thread>
 
-#include "guestmem/error.h"
+#include "vmm/cli/device_wait.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/quantity.h"
 #include "vmm/cli/subcommand.h"
@@ -18,7 +15,6 @@ using nlohmann::json;
 using std::chrono::nanoseconds;
 
 constexpr std::chrono::seconds kDefaultTimeout{30};
-constexpr std::chrono::milliseconds kLook{50};
 
 Bytes BytesOf(const json& device, const char* key) { return Bytes(device.at(key).get<uint64_t>()); }
 
@@ -44,7 +40,12 @@ class MemoryResize final : public Subcommand {
     const auto client = ConnectToVm(vm_);
     const auto start = QmpClient::Clock::now();
     const json answer = client->Execute("x-faultline-memory-resize", arguments, start + kAnswerTime);
-    const json device = Await(*client, answer.at("id"), start, start + timeout);
+    const json device = AwaitDevice(*client, {.vm = vm_,
+                                              .which = {"id", answer.at("id")},
+                                              .size_key = "plugged",
+                                              .show_progress = !json_,
+                                              .start = start,
+                                              .timeout = timeout});
     const bool done = BytesOf(device, "plugged") == BytesOf(device, "requested");
     if (json_) PrintJson(device);
     if (!done) {
@@ -59,29 +60,6 @@ class MemoryResize final : public Subcommand {
   }
 
  private:
-  // The device once the guest has followed, or as it is when time is up.
-  json Await(QmpClient& client, const std::string& id, QmpClient::Clock::time_point start,
-             QmpClient::Clock::time_point deadline) const {
-    const bool show = !json_ && isatty(STDERR_FILENO) == 1;
-    bool shown = false;
-    for (;;) {
-      json device;
-      for (json& one :
-           client.Execute("x-faultline-memory-devices", json::object(), QmpClient::Clock::now() + kAnswerTime)) {
-        if (one.at("id") == id) device = std::move(one);
-      }
-      if (device.is_null()) throw Error("VM '" + vm_ + "' no longer has a device '" + id + "'");
-      const auto now = QmpClient::Clock::now();
-      const bool over = BytesOf(device, "plugged") == BytesOf(device, "requested") || now >= deadline;
-      if (show && (shown || now - start > std::chrono::seconds(1))) {
-        PrintProgress(over ? "\r\033[K" : "\r" + id + ": " + ReadableSize(BytesOf(device, "plugged")) + " … \033[K");
-        shown = true;
-      }
-      if (over) return device;
-      std::this_thread::sleep_for(std::min<nanoseconds>(kLook, deadline - now));
-    }
-  }
-
   std::string Reason(const json& device, nanoseconds timeout) const {
     std::string reason = "the guest of VM '" + vm_ + "' uses " + ReadableSize(BytesOf(device, "plugged")) + " of " +
                          device.at("id").get<std::string>() + " after " + ReadableDuration(timeout);
