@@ -38,8 +38,12 @@ json AwaitDevice(QmpClient& client, const DeviceWait& wait) {
     const auto now = QmpClient::Clock::now();
     const bool over = device.at(wait.size_key) == device.at("requested") || now >= deadline;
     if (show && (shown || now - wait.start > std::chrono::seconds(1))) {
-      const std::string size = ReadableSize(Bytes(device.at(wait.size_key).get<uint64_t>()));
-      PrintProgress(over ? "\r\033[K" : "\r" + device.at("id").get<std::string>() + ": " + size + " … \033[K");
+      std::string line = "\r\033[K";
+      if (!over) {
+        line += device.at("id").get<std::string>();
+        line += ": " + ReadableSize(Bytes(device.at(wait.size_key).get<uint64_t>())) + " … ";
+      }
+      PrintProgress(line);
       shown = true;
     }
     if (over) return device;

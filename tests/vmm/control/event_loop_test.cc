@@ -31,12 +31,13 @@ TEST(EventLoop, RunsWhatOtherThreadsPostInOrder) {
 TEST(EventLoop, TimersRunInTheOrderOfTheirTimesAndCancelledOnesDoNot) {
   EventLoop loop;
   std::string seen;
-  loop.AddTimer(milliseconds(6), [&] {
+  // Far enough apart that a host which stops this thread meanwhile does not change their order.
+  loop.AddTimer(milliseconds(400), [&] {
     seen += 'c';
     loop.Quit();
   });
   loop.AddTimer(milliseconds(2), [&] { seen += 'a'; });
-  const auto cancelled = loop.AddTimer(milliseconds(4), [&] { seen += 'b'; });
+  const auto cancelled = loop.AddTimer(milliseconds(200), [&] { seen += 'b'; });
   loop.CancelTimer(cancelled);
   loop.Run();
   EXPECT_EQ(seen, "ac");
