@@ -1,11 +1,14 @@
 #include "vmm/storm/host_charge.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
-#include <vector>
+#include <cctype>
+#include <cinttypes>
+#include <cstdio>
+#include <fstream>
+#include <string>
 
 #include "guestmem/error.h"
 
@@ -24,6 +27,27 @@ constexpr uint64_t kMaxSwapFiles = 23;
 bool IsCharged(uint64_t entry) {
   if ((entry & kPresent) != 0) return true;
   return (entry & kSwapped) != 0 && (entry & kGuard) == 0 && (entry & kSwapTypeMask) < kMaxSwapFiles;
+}
+
+// Whether all of `range` is registered with a userfaultfd ("um"). True if the host does not say.
+// Source: Documentation/filesystems/proc.rst, VmFlags.
+bool IsRegistered(HvaRange range) {
+  std::ifstream smaps("/proc/self/smaps");
+  if (!smaps) return true;
+  uint64_t start = 0;
+  uint64_t end = 0;
+  uint64_t reached = range.start.value;
+  for (std::string line; std::getline(smaps, line);) {
+    const auto first = static_cast<unsigned char>(line.empty() ? ' ' : line.front());
+    if (std::isxdigit(first) != 0 && std::isupper(first) == 0) {  // "7f12a000-7f12b000 rw-p ..."; else "Key: ..."
+      if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64, &start, &end) != 2) return true;
+    } else if (line.starts_with("VmFlags:") && start <= reached && reached < end) {
+      if (line.find(" um") == std::string::npos) return false;
+      reached = end;
+      if (reached >= range.end().value) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace
@@ -55,9 +79,9 @@ Bytes HostCharge::In(HvaRange range) const {
 }
 
 Bytes HostCharge::InRemains(HvaRange range) const {
-  std::vector<unsigned char> residency(range.size / kPageSize);
-  if (mincore(ToPointer(range.start), range.size.value, residency.data()) != 0) return Bytes(0);
-  return In(range);
+  const Bytes charged = In(range);
+  // What is guest memory now was that before, too: an address that was unmapped does not become guest memory again.
+  return charged.value != 0 && IsRegistered(range) ? charged : Bytes(0);
 }
 
 }  // namespace faultline

@@ -15,8 +15,9 @@ class HostCharge {
 
   // Bytes of `range` that are in memory or in swap. 0 for what is not mapped.
   Bytes In(HvaRange range) const;
-  // The same for a range that may have been unmapped since: 0 unless all of it is still mapped, as its
-  // addresses may belong to somebody else by now.
+  // The same for guest memory that may have been unmapped since: 0 unless its faults still go to a userfaultfd
+  // after the count, as its addresses may belong to somebody else by now, to a thread's stack for one. No guest
+  // memory may be plugged meanwhile.
   Bytes InRemains(HvaRange range) const;
 
  private:

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include "guestmem/userfault_fd.h"
+
 namespace faultline {
 namespace {
 
@@ -28,7 +30,19 @@ TEST_F(HostChargeTest, IsNothingForUntouchedMemory) { EXPECT_EQ(charge_.In(range
 TEST_F(HostChargeTest, CountsTouchedPages) {
   for (const uint64_t page : {0, 1, 17, 63}) Touch(page);
   EXPECT_EQ(charge_.In(range()), kPageSize * 4);
+}
+
+TEST_F(HostChargeTest, CountsWhatRemainsOfGuestMemory) {
+  for (const uint64_t page : {0, 1, 17, 63}) Touch(page);
+  UserfaultFd userfault = UserfaultFd::Open(Host::System());
+  ASSERT_EQ(userfault.Register(range()), 0);
+  mprotect(area_ + 8 * kPageSize.value, kPageSize.value, PROT_NONE);  // as a revoked page may be
   EXPECT_EQ(charge_.InRemains(range()), kPageSize * 4);
+}
+
+TEST_F(HostChargeTest, TakesMemoryThatIsNoGuestsForSomebodyElses) {
+  for (const uint64_t page : {0, 1, 17, 63}) Touch(page);
+  EXPECT_EQ(charge_.InRemains(range()), Bytes(0));
 }
 
 TEST_F(HostChargeTest, NoLongerCountsDiscardedPages) {
@@ -39,6 +53,8 @@ TEST_F(HostChargeTest, NoLongerCountsDiscardedPages) {
 
 TEST_F(HostChargeTest, TakesARangeThatIsGoneInPartForSomebodyElses) {
   for (uint64_t page = 0; page < kPages; ++page) Touch(page);
+  UserfaultFd userfault = UserfaultFd::Open(Host::System());
+  ASSERT_EQ(userfault.Register(range()), 0);
   munmap(area_, kPageSize.value);
   EXPECT_EQ(charge_.InRemains(range()), Bytes(0));
 }
