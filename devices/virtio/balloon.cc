@@ -190,7 +190,8 @@ class VirtioBalloon final : public VirtioDevice, public Balloon {
     if (!CopyIn(memory(), chain.readable, 0, std::as_writable_bytes(std::span(sent)))) return false;
     statistics_.values.fill(std::nullopt);
     for (const virtio_balloon_stat& one : sent) {
-      if (one.tag < BalloonStatistics::kTags) statistics_.values[one.tag] = one.val;
+      // The structure is packed: its value is copied, for no reference may be bound to it.
+      if (one.tag < BalloonStatistics::kTags) statistics_.values[one.tag] = uint64_t{one.val};
     }
     statistics_.updated = std::chrono::system_clock::now();
     return true;
