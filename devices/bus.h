@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <shared_mutex>
 #include <span>
 #include <vector>
@@ -31,8 +32,9 @@ class Bus {
  public:
   // Throws Error when the range is empty, wraps around or overlaps an attached one: a set-up mistake of
   // the machine. `device` stays with the caller and must outlive its attachment and every access that
-  // began before Detach returned.
-  void Attach(uint64_t base, Bytes size, BusDevice& device);
+  // began before Detach returned; with an `owner`, which then holds `device`, the bus sees to the latter: it keeps a
+  // reference for the attachment and one for each access under way.
+  void Attach(uint64_t base, Bytes size, BusDevice& device, std::shared_ptr<const void> owner = nullptr);
 
   // Later accesses no longer find the range attached at exactly `base`; an access already inside the
   // device is not waited for. False when nothing is attached there.
@@ -45,9 +47,10 @@ class Bus {
 
  private:
   struct Attachment {
-    uint64_t base;
-    uint64_t last;  // inclusive, so that a range may end at the top of the address space
-    BusDevice* device;
+    uint64_t base = 0;
+    uint64_t last = 0;  // inclusive, so that a range may end at the top of the address space
+    BusDevice* device = nullptr;
+    std::shared_ptr<const void> owner;
   };
   // The attachment that holds all of [address, address + size), by value: the table may change meanwhile.
   Attachment Find(uint64_t address, size_t size) const;

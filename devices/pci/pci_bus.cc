@@ -1,7 +1,9 @@
 #include "devices/pci/pci_bus.h"
 
 #include <algorithm>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "guestmem/error.h"
@@ -25,11 +27,43 @@ constexpr Bytes kBridgeGranule = 1_MiB;
 
 PciBus::PciBus(Bus& mmio, GpaRange window, const std::array<IrqLine*, IntxRouter::kLines>& lines,
                std::function<void()> on_reset)
-    : mmio_(mmio), window_(window), on_reset_(std::move(on_reset)), next_bar_(window.start.value), intx_(lines) {
+    : mmio_(mmio), window_(window), on_reset_(std::move(on_reset)), intx_(lines) {
   Add(std::make_unique<PciFunction>(kHostBridge));
 }
 
-PciBus::~PciBus() = default;
+PciBus::~PciBus() {
+  // The bus's references to them end here, not with the bus.
+  for (const auto& function : All()) function->Disconnect();
+}
+
+std::vector<std::shared_ptr<PciFunction>> PciBus::All() const {
+  std::vector<std::shared_ptr<PciFunction>> all;
+  const std::shared_lock lock(mutex_);
+  for (const auto& function : functions_) {
+    if (function != nullptr) all.push_back(function);
+  }
+  for (const Behind& behind : behind_) {
+    if (behind.function != nullptr) all.push_back(behind.function);
+  }
+  return all;
+}
+
+PciFunction* PciBus::function(unsigned slot) const {
+  if (slot >= kSlots) return nullptr;
+  const std::shared_lock lock(mutex_);
+  return functions_[Index({.slot = slot})].get();
+}
+
+std::shared_ptr<PciFunction> PciBus::At(PciPlace place) const {
+  const std::shared_lock lock(mutex_);
+  if (place.bus == 0) {
+    return place.slot < kSlots && place.function < IntxRouter::kFunctions ? functions_[Index(place)] : nullptr;
+  }
+  const bool exists = place.bus <= behind_.size() && place.slot == 0 && place.function == 0;
+  return exists ? behind_[place.bus - 1].function : nullptr;
+}
+
+bool PciBus::Occupied(PciPlace place) const { return At(place) != nullptr; }
 
 PciPlace PciBus::FirstFreeSlot() const {
   for (unsigned slot = 0; slot < kSlots; ++slot) {
@@ -39,9 +73,15 @@ PciPlace PciBus::FirstFreeSlot() const {
 }
 
 GpaRange PciBus::TakeWindow(Bytes size, Bytes alignment) {
-  const GpaRange range{Gpa(AlignUp(Bytes(next_bar_), alignment).value), size};
+  Gpa at = window_.start;
+  const auto aligned = [&](Gpa gpa) { return Gpa(AlignUp(Bytes(gpa.value), alignment).value); };
+  auto before = taken_.begin();
+  for (at = aligned(at); before != taken_.end() && before->start < at + size; ++before) {
+    if (before->end() > at) at = aligned(before->end());
+  }
+  const GpaRange range{at, size};
   if (!window_.Contains(range)) throw UsageError("the PCI memory window is full: give the VM fewer devices");
-  next_bar_ = range.end().value;
+  taken_.insert(before, range);
   return range;
 }
 
@@ -58,14 +98,15 @@ unsigned PciBus::Add(std::unique_ptr<PciFunction> function, std::optional<PciPla
 void PciBus::AddRootPort(PciPlace place) {
   const auto bus = static_cast<unsigned>(behind_.size() + 1);
   if (bus == kBuses) throw UsageError("there are too many PCI root ports: give the VM 31 at most");
-  auto port = std::make_unique<RootPort>(bus);
-  RootPort* const made = port.get();
+  auto port = std::make_shared<RootPort>(bus);
   // Its interrupt pin is for what lies behind it.
-  AddToRoot(std::move(port), place, nullptr);
-  behind_.push_back({made, Index(place), nullptr});
+  AddToRoot(port, place, nullptr);
+  const GpaRange window = TakeWindow(kBridgeGranule, kBridgeGranule);
+  port->SetWindow(window);
+  behind_.push_back({port.get(), Index(place), window, nullptr});
 }
 
-void PciBus::AddToRoot(std::unique_ptr<PciFunction> function, PciPlace place, IntxRouter* intx) {
+void PciBus::AddToRoot(std::shared_ptr<PciFunction> function, PciPlace place, IntxRouter* intx) {
   if (place.slot >= kSlots || place.function >= IntxRouter::kFunctions) {
     throw UsageError("PCI slot " + std::to_string(place.slot) + " function " + std::to_string(place.function) +
                      " does not exist: choose slot 1 to " + std::to_string(kSlots - 1) + " and function 0 to 7");
@@ -80,55 +121,87 @@ void PciBus::AddToRoot(std::unique_ptr<PciFunction> function, PciPlace place, In
     throw UsageError("PCI slot " + std::to_string(place.slot) +
                      " has no function 0, without which nobody finds the others: add one, and before them");
   }
-  const Bytes size = function->bar_size();
-  const uint64_t address = size == Bytes(0) ? 0 : TakeWindow(size, size).start.value;
+  uint64_t address = 0;
+  if (const Bytes size = function->bar_size(); size != Bytes(0)) {
+    const GpaRange window = TakeWindow(size, size);
+    windows_[index] = window;
+    address = window.start.value;
+  }
   function->Connect(mmio_, address, intx, index);
   if (place.function != 0) first->SetMultifunction();
+  const std::unique_lock lock(mutex_);
   functions_[index] = std::move(function);
 }
 
-void PciBus::AddBehind(std::unique_ptr<PciFunction> function, PciPlace place) {
+void PciBus::AddBehind(std::shared_ptr<PciFunction> function, PciPlace place) {
   if (place.bus > behind_.size() || place.slot != 0 || place.function != 0) {
     throw UsageError("there is no slot " + std::to_string(place.slot) + " on PCI bus " + std::to_string(place.bus) +
                      ": each root port has slot 0");
   }
-  auto& [port, source, taken] = behind_[place.bus - 1];
-  if (taken != nullptr) {
+  Behind& behind = behind_[place.bus - 1];
+  if (behind.function != nullptr) {
     throw UsageError("PCI bus " + std::to_string(place.bus) + " has a device already: choose another");
   }
-  uint64_t address = 0;
-  if (const Bytes size = function->bar_size(); size != Bytes(0)) {
-    const GpaRange window = TakeWindow(AlignUp(size, kBridgeGranule), std::max(size, kBridgeGranule));
-    port->SetWindow(window);
-    address = window.start.value;
+  if (const Bytes size = function->bar_size(); size > behind.window.size) {
+    behind.window = TakeWindow(size, size);
+    behind.port->SetWindow(behind.window);
   }
-  function->Connect(mmio_, address, &intx_, source);
-  taken = std::move(function);
+  function->Connect(mmio_, behind.window.start.value, &intx_, behind.interrupt_source);
+  const std::unique_lock lock(mutex_);
+  behind.function = std::move(function);
+}
+
+std::shared_ptr<PciFunction> PciBus::Take(PciPlace place) {
+  const std::unique_lock lock(mutex_);
+  if (place.bus != 0) return std::move(behind_[place.bus - 1].function);
+  return std::move(functions_[Index(place)]);
+}
+
+void PciBus::Remove(PciPlace place) {
+  const std::string where = "PCI bus " + std::to_string(place.bus) + " slot " + std::to_string(place.slot) +
+                            " function " + std::to_string(place.function);
+  if (!Occupied(place)) throw UsageError("there is nothing at " + where);
+  if (place.bus == 0) {
+    const bool bridge =
+        place.slot == 0 || std::ranges::find(behind_, Index(place), &Behind::interrupt_source) != behind_.end();
+    bool needed = bridge;
+    for (unsigned other = 1; place.function == 0 && other < IntxRouter::kFunctions; ++other) {
+      needed = needed || Occupied({.slot = place.slot, .function = other});
+    }
+    if (needed) {
+      throw UsageError("what sits at " + where +
+                       " has to stay: " + (bridge ? "it is a bridge" : "the slot's other functions are found by it"));
+    }
+  }
+  std::shared_ptr<PciFunction> function = Take(place);
+  function->Disconnect();
+  while (function.use_count() > 1) std::this_thread::yield();
+  function.reset();
+  if (const auto window = windows_.find(Index(place)); place.bus == 0 && window != windows_.end()) {
+    std::erase(taken_, window->second);
+    windows_.erase(window);
+  }
 }
 
 void PciBus::Reset() {
   config_ports_.address_.store(0, std::memory_order_relaxed);
   config_ports_.reset_control_.store(0, std::memory_order_relaxed);
-  for (const auto& function : functions_) {
-    if (function != nullptr) function->Reset();
-  }
-  for (const Behind& behind : behind_) {
-    if (behind.function != nullptr) behind.function->Reset();
-  }
+  for (const auto& function : All()) function->Reset();
 }
 
-PciFunction* PciBus::FunctionAt(uint64_t address) const {
+std::shared_ptr<PciFunction> PciBus::FunctionAt(uint64_t address) const {
   const uint64_t bus = address >> kBusShift;
   const uint64_t index = address >> kFunctionShift & (IntxRouter::kSources - 1);
-  if (bus == 0) return functions_[index].get();
+  const std::shared_lock lock(mutex_);
+  if (bus == 0) return functions_[index];
   for (const Behind& behind : behind_) {
-    if (behind.port->bus() == bus) return index == 0 ? behind.function.get() : nullptr;
+    if (behind.port->bus() == bus) return index == 0 ? behind.function : nullptr;
   }
   return nullptr;
 }
 
 void PciBus::ReadConfig(uint64_t address, std::span<std::byte> out) {
-  if (PciFunction* function = FunctionAt(address)) {
+  if (const auto function = FunctionAt(address)) {
     function->ReadConfig(static_cast<unsigned>(address % kFunctionSpace), out);
   } else {
     std::ranges::fill(out, std::byte{0xff});
@@ -136,7 +209,7 @@ void PciBus::ReadConfig(uint64_t address, std::span<std::byte> out) {
 }
 
 void PciBus::WriteConfig(uint64_t address, std::span<const std::byte> data) {
-  if (PciFunction* function = FunctionAt(address)) {
+  if (const auto function = FunctionAt(address)) {
     function->WriteConfig(static_cast<unsigned>(address % kFunctionSpace), data);
   }
 }

@@ -26,7 +26,13 @@ PciFunction::PciFunction(const PciIdentity& identity) {
   power_on_ = config_;
 }
 
-PciFunction::~PciFunction() { Disconnect(); }
+PciFunction::~PciFunction() {
+  Disconnect();
+  if (intx_ == nullptr) return;
+  // As the pin's next user expects it.
+  intx_->SetLevel(source_, false);
+  intx_->SetDisabled(source_, false);
+}
 
 void PciFunction::AddBar(Bytes size, BusDevice& device) {
   bar_size_ = size;
@@ -70,6 +76,8 @@ void PciFunction::Disconnect() {
   MutexLock lock(config_mutex_);
   if (mapped_at_) mmio_->Detach(*mapped_at_);
   mapped_at_.reset();
+  // An access to the configuration that is still under way finds no bus to map the BAR on.
+  mmio_ = nullptr;
 }
 
 void PciFunction::SetIntx(bool asserted) {
@@ -125,7 +133,7 @@ void PciFunction::MapBarLocked(std::optional<uint64_t> wanted) {
   mapped_at_.reset();
   if (wanted) {
     try {
-      mmio_->Attach(*wanted, bar_size_, *bar_);
+      mmio_->Attach(*wanted, bar_size_, *bar_, weak_from_this().lock());
       mapped_at_ = wanted;
     } catch (const Error&) {
       // The guest put the BAR where another device answers, as sizing code does in passing with decoding

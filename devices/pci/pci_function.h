@@ -1,9 +1,10 @@
 // One PCI function with at most one memory BAR and MSI-X: what every device behind the PciBus derives from.
 //
-// Owned by the PciBus. A lock of rank kMachine guards configuration space and the BAR's mapping, and is
-// held during the hooks below, so a derived device may take its kDevice lock in them and never calls back
-// into configuration space from under that lock. ReadConfig, WriteConfig, Reset and SetIntx are thread-safe;
-// the rest belongs to construction and to the PciBus.
+// Shared by the PciBus and whoever is in the middle of an access. A destructor of a derived class begins with
+// Disconnect. A lock of rank kMachine guards configuration space and the BAR's mapping, and is held during the hooks
+// below, so a derived device may take its kDevice lock in them and never calls back into configuration space from under
+// that lock. ReadConfig, WriteConfig, Reset and SetIntx are thread-safe; the rest belongs to construction and to the
+// PciBus.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,7 @@ struct PciIdentity {
   uint16_t subsystem = 0;
 };
 
-class PciFunction {
+class PciFunction : public std::enable_shared_from_this<PciFunction> {
  public:
   explicit PciFunction(const PciIdentity& identity);
   virtual ~PciFunction();
@@ -49,6 +50,8 @@ class PciFunction {
   // For the PciBus: places the BAR and wires the function up. `mmio` and `intx` outlive this function; `source` is the
   // function's among those of `intx`, which is null for a function without interrupts.
   void Connect(Bus& mmio, uint64_t bar_address, IntxRouter* intx, unsigned source) EXCLUDES(config_mutex_);
+  // For the PciBus: from now on the guest cannot reach the BAR, nor make it reachable again.
+  void Disconnect() EXCLUDES(config_mutex_);
   // For the PciBus: the slot has more functions than this one, which is number 0.
   void SetMultifunction() EXCLUDES(config_mutex_);
 
@@ -74,8 +77,6 @@ class PciFunction {
   // configuration lock held, before a read and after a write of [offset, offset + size).
   virtual void BeforeConfigRead(ConfigSpace& /*config*/, unsigned /*offset*/, size_t /*size*/) {}
   virtual void AfterConfigWrite(ConfigSpace& /*config*/, unsigned /*offset*/, size_t /*size*/) {}
-  // For destructors of derived classes: the guest can no longer reach the BAR through the bus.
-  void Disconnect() EXCLUDES(config_mutex_);
 
  private:
   void MapBarLocked(std::optional<uint64_t> wanted) REQUIRES(config_mutex_);

@@ -2,7 +2,8 @@
 // Bridge 1.2 §3.2).
 //
 // Owned by the PciBus, which looks up in it which bus number leads behind it. It forwards everything: a device behind
-// it is reached wherever its BAR lies. No hot-plug, no I/O and no prefetchable window, no interrupts of its own.
+// it is reached wherever its BAR lies. Hot-plug is ACPI's affair (devices/pci/pci_hotplug.h), so it has no slot
+// registers. No I/O and no prefetchable window, no interrupts of its own.
 #pragma once
 
 #include <atomic>

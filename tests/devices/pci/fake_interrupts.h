@@ -61,6 +61,7 @@ class FakeMsiHost final : public MsiHost {
   class Vector final : public MsiVector {
    public:
     explicit Vector(FakeMsiHost& host) : host_(host) {}
+    ~Vector() override { ++host_.vectors_left; }
     void SetMessage(std::optional<MsiMessage> message) override {
       ++host_.set_messages;
       MutexLock lock(host_.mutex_);

@@ -266,11 +266,11 @@ TEST_F(RootPortTest, LeadsToItsDeviceByTheBusNumberTheGuestGaveIt) {
 }
 
 TEST_F(RootPortTest, ItsWindowHoldsTheBarOfTheDeviceBehindIt) {
-  EXPECT_EQ(Read(0, kSecond, 0x20, 4), 0xc000c000U) << "one MiB from 0xc0000000 up";
-  EXPECT_EQ(Read(0, 2 * 8, 0x20, 4), 0x0000fff0U) << "closed";
-  EXPECT_EQ(Read(2, 0, pci::kBar0, 4), 0xc0000004U);
+  EXPECT_EQ(Read(0, kSecond, 0x20, 4), 0xc010c010U) << "one MiB from 0xc0100000 up";
+  EXPECT_EQ(Read(0, 2 * 8, 0x20, 4), 0xc000c000U) << "the one before it, for what may come";
+  EXPECT_EQ(Read(2, 0, pci::kBar0, 4), 0xc0100004U);
   Write(2, 0, pci::kCommand, 2, pci::kCommandMemory);
-  EXPECT_EQ(MmioRead(0xc0000000), 0x5aU);
+  EXPECT_EQ(MmioRead(0xc0100000), 0x5aU);
   EXPECT_EQ(Read(0, kSecond, 0x1c, 2), 0U) << "no I/O window";
   EXPECT_EQ(Read(0, kSecond, 0x24, 4), 0U) << "no prefetchable one";
   Write(0, kSecond, 0x20, 4, 0xffffffff);
