@@ -61,6 +61,8 @@ struct SlirpConfig {
 std::unique_ptr<NetBackend> MakeSlirpBackend(const SlirpConfig& config);
 // A tap interface that exists (`ip tuntap add NAME mode tap`); Error when it does not or is in use.
 std::unique_ptr<NetBackend> MakeTapBackend(const std::string& name);
+// One that somebody opened; `tap` stays theirs. UsageError when it is none, or puts protocol information before frames.
+std::unique_ptr<NetBackend> MakeTapBackend(const FileDescriptor& tap);
 
 using MacAddress = std::array<uint8_t, 6>;
 // "52:54:00:12:34:56"; throws UsageError for anything else and for a multicast address.

@@ -16,8 +16,10 @@ class NetBackend {
   // An Ethernet frame without its check sequence, with a VLAN tag.
   static constexpr size_t kMaxFrame = 1518;
 
-  // `frames`: made non-blocking here.
-  explicit NetBackend(FileDescriptor frames);
+  static constexpr size_t kMaxHeader = 16;
+  // `frames`: made non-blocking here. `header`: how many bytes lie before each frame on it, written as zeroes and not
+  // looked at; kMaxHeader at most.
+  explicit NetBackend(FileDescriptor frames, size_t header = 0);
   virtual ~NetBackend() = default;
   NetBackend(const NetBackend&) = delete;
   NetBackend& operator=(const NetBackend&) = delete;
@@ -39,6 +41,7 @@ class NetBackend {
 
  private:
   FileDescriptor frames_;
+  const size_t header_;
 };
 
 }  // namespace faultline

@@ -45,4 +45,23 @@ std::unique_ptr<NetBackend> MakeTapBackend(const std::string& name) {
   return std::make_unique<NetBackend>(std::move(tap));
 }
 
+std::unique_ptr<NetBackend> MakeTapBackend(const FileDescriptor& tap) {
+  Host& host = Host::System();
+  ifreq request = {};
+  if (host.Ioctl(tap.get(), TUNGETIFF, &request) < 0 || (request.ifr_flags & IFF_TAP) == 0 ||
+      (request.ifr_flags & IFF_NO_PI) == 0) {
+    throw UsageError("the descriptor passed for a network card is no tap interface opened with IFF_TAP and IFF_NO_PI");
+  }
+  FileDescriptor own(host, fcntl(tap.get(), F_DUPFD_CLOEXEC, 0));
+  if (!own) throw Error("a tap interface's descriptor cannot be copied (" + ErrnoText(errno) + ")");
+  if ((request.ifr_flags & IFF_VNET_HDR) == 0) return std::make_unique<NetBackend>(std::move(own));
+  // Whoever opened it wants frames to carry offsets of checksums and segments. Ours need none: with no offload asked
+  // for, the kernel finishes each frame itself, and the header before it is all zero.
+  int header = 10;  // the shortest there is: virtio_net_hdr without num_buffers (virtio 1.2 §5.1.6)
+  if (host.Ioctl(own.get(), TUNSETVNETHDRSZ, &header) < 0 || ioctl(own.get(), TUNSETOFFLOAD, 0UL) < 0) {
+    throw Error("a tap interface does not take its settings (" + ErrnoText(errno) + ")");
+  }
+  return std::make_unique<NetBackend>(std::move(own), static_cast<size_t>(header));
+}
+
 }  // namespace faultline

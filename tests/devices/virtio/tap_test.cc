@@ -1,6 +1,10 @@
 // A network card on a tap interface, with the host's kernel as the other side. In a network namespace of its own.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -57,9 +61,9 @@ std::string EchoRequest(const std::string& to, const std::string& payload) {
 // The driver of a card with frames to and from a tap interface.
 class TapGuest {
  public:
-  explicit TapGuest(const std::string& tap) {
+  explicit TapGuest(std::unique_ptr<NetBackend> tap) {
     NetConfig config;
-    config.backend = MakeTapBackend(tap);
+    config.backend = std::move(tap);
     config.mac = ParseMacAddress("52:54:00:ab:cd:01");
     driver_.emplace(world_, world_.pci.Add(MakeVirtioNet(std::move(config), world_.environment())));
     driver_->Start(kMac, 2, 16);
@@ -104,14 +108,16 @@ class TapGuest {
   std::optional<Gpa> buffer_;  // for the next frame
 };
 
-void Exchange() {
-  if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "a network namespace takes root";
-  const auto run = [](const char* command) { return std::system(command) == 0; };  // NOLINT(cert-env33-c)
-  if (!run("ip tuntap add tap7 mode tap 2>/dev/null") || !run("ip address add 192.0.2.1/24 dev tap7") ||
-      !run("ip link set tap7 up")) {
-    GTEST_SKIP() << "no tap interface can be made: this takes iproute2 and /dev/net/tun";
-  }
-  TapGuest guest("tap7");
+FileDescriptor OpenTap(int flags) {
+  FileDescriptor tap(Host::System(), open("/dev/net/tun", O_RDWR | O_CLOEXEC));
+  ifreq request = {};
+  std::string("tap7").copy(request.ifr_name, IFNAMSIZ - 1);
+  request.ifr_flags = static_cast<short>(flags);
+  if (ioctl(tap.get(), TUNSETIFF, &request) != 0) throw std::runtime_error("the tap interface cannot be opened");
+  return tap;
+}
+
+void ExpectAnswers(TapGuest&& guest) {
   const std::string arp = guest.Ask(ArpRequest(), kArp);
   EXPECT_EQ(arp.substr(kAddresses + 8, 2), "\x00\x02"s) << "a reply";
   EXPECT_EQ(arp.substr(kAddresses + 16, 4), kHostIp);
@@ -121,6 +127,23 @@ void Exchange() {
   ASSERT_EQ(echo.size(), kAddresses + 2 + 20 + 8 + payload.size());
   EXPECT_EQ(echo[kAddresses + 2 + 20], '\0') << "an echo reply";
   EXPECT_EQ(echo.substr(kAddresses + 2 + 28), payload);
+}
+
+void Exchange() {
+  if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "a network namespace takes root";
+  const auto run = [](const char* command) { return std::system(command) == 0; };  // NOLINT(cert-env33-c)
+  if (!run("ip tuntap add tap7 mode tap 2>/dev/null") || !run("ip address add 192.0.2.1/24 dev tap7") ||
+      !run("ip link set tap7 up")) {
+    GTEST_SKIP() << "no tap interface can be made: this takes iproute2 and /dev/net/tun";
+  }
+  ExpectAnswers(TapGuest(MakeTapBackend("tap7")));
+  // As a management program opens one, with and without room for offsets before each frame.
+  for (const int flags : {IFF_TAP | IFF_NO_PI, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR}) {
+    const FileDescriptor tap = OpenTap(flags);
+    ExpectAnswers(TapGuest(MakeTapBackend(tap)));
+    ExpectAnswers(TapGuest(MakeTapBackend(tap)));
+  }
+  EXPECT_THROW(MakeTapBackend(FileDescriptor(Host::System(), open("/dev/null", O_RDWR | O_CLOEXEC))), UsageError);
 }
 
 TEST(Tap, TheHostsKernelAnswersArpAndEchoRequests) {
