@@ -30,6 +30,7 @@ class AcpiPower final : public BusDevice {
   // Bits of kEvents.
   static constexpr uint8_t kPowerButton = 1;
   static constexpr uint8_t kMemory = 2;
+  static constexpr uint8_t kPci = 4;
 
   struct Requests {
     std::function<void()> power_off;

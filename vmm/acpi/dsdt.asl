@@ -4,6 +4,8 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "FAULTL", "FAULTLIN", 1)
 {
     // Of the table of memory slots, when there is one.
     External (\_SB.MHPC.SCAN, MethodObj)
+    // Of the table of PCI slots, likewise.
+    External (\_SB.PCI0.PSCN, MethodObj)
 
     // Soft off: written to the sleep control register of the FADT.
     Name (\_S5, Package () { 5, 0, 0, 0 })
@@ -30,6 +32,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "FAULTL", "FAULTLIN", 1)
             {
                 Local0 = EVTS
                 If (Local0 & 1) { Notify (PWRB, 0x80) }
+                If ((Local0 & 4) && CondRefOf (\_SB.PCI0.PSCN)) { \_SB.PCI0.PSCN () }
                 If ((Local0 & 2) && CondRefOf (\_SB.MHPC.SCAN)) { \_SB.MHPC.SCAN () }
             }
         }

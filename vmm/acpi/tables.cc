@@ -186,6 +186,7 @@ std::vector<std::byte> BuildAcpiTables(const AcpiConfig& config) {
   TableBuilder xsdt("XSDT", 1);
   xsdt.Append(block.Add(Fadt(block.Add(CompiledDsdt()))));
   if (config.memory_slots != 0) xsdt.Append(block.Add(CompiledMemorySlots(config.memory_slots)));
+  if (!config.pci_slots.empty()) xsdt.Append(block.Add(PciSlotTable(config.pci_slots)));
   xsdt.Append(block.Add(Madt(config)));
   xsdt.Append(block.Add(Srat(config)));
   if (config.ecam.size.value != 0) xsdt.Append(block.Add(Mcfg(config)));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "guestmem/types.h"
+#include "vmm/acpi/pci_slots.h"
 
 namespace faultline {
 
@@ -19,8 +20,9 @@ struct AcpiConfig {
   std::vector<GpaRange> ram;  // SRAT: memory the guest starts with
   // SRAT: memory that may come, a part for each NUMA node from 0 on; one alone of size 0: none.
   std::vector<GpaRange> hotplug_windows;
-  unsigned memory_slots = 0;  // SSDT: how many memory devices may come; 0: none
-  GpaRange ecam;              // MCFG: PCI configuration space from bus 0 on; size 0: no PCI
+  unsigned memory_slots = 0;       // SSDT: how many memory devices may come; 0: none
+  GpaRange ecam;                   // MCFG: PCI configuration space from bus 0 on; size 0: no PCI
+  std::vector<PciSlot> pci_slots;  // SSDT: where PCI cards come and go
 };
 
 // The RSDP lies at the start of `place`. ACPI 6.5 §5.2.5 RSDP, §5.2.8 XSDT, §5.2.9 FADT, §5.2.12 MADT, §5.2.16

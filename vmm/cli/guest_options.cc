@@ -60,7 +60,7 @@ std::optional<std::string> GuestOptionTexts::AnyGiven() const {
 }
 
 void GuestOptionTexts::ParseDevices(DeviceConfig* devices) const {
-  for (const std::string& disk : disks_) devices->disks.push_back({ParseDiskOption(disk), {}});
+  for (const std::string& disk : disks_) devices->disks.push_back({ParseDiskOption(disk), {}, {}});
   for (const std::string& net : nets_) devices->net_cards.push_back(ParseNetOption(net));
   devices->rng = rng_;
   devices->console = virtio_console_;

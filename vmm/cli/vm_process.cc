@@ -51,7 +51,7 @@ VmProcess::VmProcess(RunOptions options, FileDescriptor saved)
       control_(machine_,
                {.console = console_->description(),
                 .restart_on_reboot = options_.restart_on_reboot,
-                .inventory = {{}, {{"serial0", console_->description()}}, {}}},
+                .inventory = {{}, {{"serial0", console_->description()}}}},
                {.quit = [this] { Quit("it was killed"); },
                 .reset = [this] { Reset(); },
                 .emit =

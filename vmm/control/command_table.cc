@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::array kCommands{
     Command{"balloon", BalloonTo},
+    Command{"blockdev-add", BlockdevAdd},
+    Command{"blockdev-del", BlockdevDel},
     Command{"closefd", CloseFd},
     Command{"cont", Cont},
     Command{"device-list-properties", DeviceListProperties},
@@ -23,6 +25,8 @@ constexpr std::array kCommands{
     Command{"migrate-set-capabilities", MigrateSetCapabilities},
     Command{"migrate-set-parameters", MigrateSetParameters},
     Command{"migrate_cancel", MigrateCancel},
+    Command{"netdev_add", NetdevAdd},
+    Command{"netdev_del", NetdevDel},
     Command{"object-add", ObjectAdd},
     Command{"object-del", ObjectDel},
     Command{"qom-get", QomGet},

@@ -21,19 +21,9 @@ struct CharacterDevice {
   std::string filename;  // "pty:/dev/pts/3", "unix:/path,server=on"
 };
 
-// A disk: its two `-blockdev` nodes and the device that shows it to the guest.
-struct DiskNode {
-  std::string format_node;   // "libvirt-1-format"
-  std::string storage_node;  // "libvirt-1-storage"
-  std::string path;
-  bool read_only = false;
-  std::string device;  // the id of the -device
-};
-
 struct Inventory {
   std::vector<Peripheral> peripherals;
   std::vector<CharacterDevice> chardevs;
-  std::vector<DiskNode> disks;
 };
 
 }  // namespace faultline

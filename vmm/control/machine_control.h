@@ -42,6 +42,9 @@ class MachineControl final : public VmControl {
   std::vector<MemoryMapInfo> MemoryMaps(size_t cells) const override { return machine().MemoryMaps(cells); }
   void ResizeVirtioMem(const std::string& id, Bytes requested) override { Free().ResizeVirtioMem(id, requested); }
   Balloon* balloon() override { return machine().balloon(); }
+  void PlugCard(const Card& card) override { Free().PlugCard(card); }
+  void UnplugCard(const std::string& id) override { Free().UnplugCard(id); }
+  DeviceConfig Devices() const override { return machine().Devices(); }
 
   void Save(FileDescriptor out) override;
   void Restore(FileDescriptor in) override;

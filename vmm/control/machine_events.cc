@@ -87,6 +87,8 @@ class Translator {
   }
   void operator()(const BalloonEvent& e) const { emit_("BALLOON_CHANGE", {{"actual", e.actual.value}}); }
 
+  void operator()(const CardUnpluggedEvent& e) const { emit_("DEVICE_DELETED", DeviceAndPath(e.id)); }
+
   void operator()(const UnpluggedAccessEvent& e) const {
     emit_("X_FAULTLINE_UNPLUGGED_ACCESS", {{"vcpu", e.vcpu},
                                            {"rip", e.rip},

@@ -18,6 +18,7 @@ void MachineHost::Restart(bool paused) {
   machine_->Stop();
   MachineConfig config = config_;
   config.start_paused = paused;
+  config.devices = machine_->Devices();
   // What was asked of the guest is asked of the next one.
   const std::vector<VirtioMemInfo> mems = machine_->VirtioMemDevices();
   for (size_t i = 0; i < mems.size(); ++i) config.memory.virtio_mem[i].requested = mems[i].state.requested;

@@ -7,6 +7,14 @@
 
 namespace faultline {
 
+namespace {
+
+void AddNamed(const std::string& id, std::string_view driver, std::vector<Peripheral>* list) {
+  if (!id.empty()) list->push_back({id, std::string(driver)});
+}
+
+}  // namespace
+
 std::string PeripheralPath(std::string_view id) { return std::string(kPeripherals) + "/" + std::string(id); }
 
 std::string_view PeripheralId(std::string_view path) {
@@ -18,6 +26,9 @@ std::string_view PeripheralId(std::string_view path) {
 
 std::vector<Peripheral> Peripherals(VmControl& vm) {
   std::vector<Peripheral> list = vm.surroundings().inventory.peripherals;
+  const DeviceConfig devices = vm.Devices();
+  for (const DiskConfig& disk : devices.disks) AddNamed(disk.id, kDiskDriver, &list);
+  for (const NetCardConfig& card : devices.net_cards) AddNamed(card.id, kNetCardDriver, &list);
   for (const VirtioMemInfo& mem : vm.VirtioMemDevices()) list.push_back({mem.id, "virtio-mem-pci"});
   if (vm.config().balloon) list.push_back({vm.config().balloon->id, "virtio-balloon-pci"});
   for (const MemoryDeviceInfo& dimm : vm.MemoryDevices()) list.push_back({dimm.id, "pc-dimm"});

@@ -20,7 +20,8 @@ std::string PeripheralPath(std::string_view id);
 // The id in such a path; any other text is taken for an id itself, as QEMU does.
 std::string_view PeripheralId(std::string_view path);
 
-// Those of the command line, then what the machine itself has: virtio-mem, the balloon, plugged memory.
+// Those of the command line, then what the machine itself has: disks, network cards, virtio-mem, the balloon, plugged
+// memory.
 std::vector<Peripheral> Peripherals(VmControl& vm);
 // Nothing when there is none with that id.
 std::optional<std::string> DriverOf(std::string_view id, VmControl& vm);

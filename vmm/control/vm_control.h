@@ -13,6 +13,7 @@
 #include "devices/virtio/balloon.h"
 #include "guestmem/latency_histogram.h"
 #include "vmm/control/auto_memory.h"
+#include "vmm/control/card_backends.h"
 #include "vmm/control/host_pressure.h"
 #include "vmm/control/inventory.h"
 #include "vmm/control/memory_backends.h"
@@ -61,6 +62,11 @@ class VmControl {
   // Null without one. Good until the next call: a restarted machine has another.
   virtual Balloon* balloon() = 0;
 
+  // See Machine. That a card is gone arrives as an event.
+  virtual void PlugCard(const Card& card) = 0;
+  virtual void UnplugCard(const std::string& id) = 0;
+  virtual DeviceConfig Devices() const = 0;
+
   // See Migration. While one is under way, and before a machine made to be restored is, operations that change the
   // machine are UsageErrors.
   virtual void Save(FileDescriptor out) = 0;
@@ -69,6 +75,7 @@ class VmControl {
   virtual MigrationInfo MigrationState() const = 0;
 
   MemoryBackends& backends() { return backends_; }
+  CardBackends& cards() { return cards_; }
   AutoMemory& auto_memory() { return auto_memory_; }
   NamedDescriptors& descriptors() { return descriptors_; }
 
@@ -79,6 +86,7 @@ class VmControl {
 
  private:
   MemoryBackends backends_;
+  CardBackends cards_;
   AutoMemory auto_memory_{[] { return HostMemoryPressure(); }};
   NamedDescriptors descriptors_;
   Bytes migration_rate_ = kNoLimit;

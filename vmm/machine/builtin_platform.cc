@@ -64,6 +64,13 @@ class BuiltinPlatform final : public Platform {
   }
 
   size_t VirtioConsoleInput(std::span<const std::byte> data) override { return data.size(); }
+  void PlugCard(const Card& /*card*/) override {
+    throw UsageError("the built-in guest has no PCI: give the VM a kernel to plug disks and network cards");
+  }
+  void UnplugCard(const std::string& /*id*/) override {
+    throw UsageError("the built-in guest has no PCI, and no disks and network cards to unplug");
+  }
+  DeviceConfig Devices() const override { return parts_.config.devices; }
   void OnMemoryEvent() override { parts_.idle.Notify(); }
   void OnEndOfInterrupt(uint8_t /*vector*/) override {}
 

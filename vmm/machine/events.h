@@ -144,9 +144,14 @@ struct BalloonEvent {
   Bytes actual;
 };
 
+// A card is gone: the guest gave it up, asked or by itself.
+struct CardUnpluggedEvent {
+  std::string id;
+};
+
 using MachineEvent = std::variant<PausedEvent, ResumedEvent, PowerdownEvent, ExitedEvent, MemoryPluggedEvent,
                                   MemoryUnplugEvent, MemoryProgressEvent, OstEvent, UnpluggedAccessEvent,
-                                  DeviceBrokenEvent, VirtioMemSizeEvent, BalloonEvent>;
+                                  DeviceBrokenEvent, VirtioMemSizeEvent, BalloonEvent, CardUnpluggedEvent>;
 
 // Called from any thread, vCPUs' among them, several at once, with no lock held. Must return soon and must not
 // call a blocking operation of Machine (those that say so).

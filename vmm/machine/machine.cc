@@ -179,6 +179,7 @@ class Machine::Impl {
 
   Balloon* balloon() { return elastic_.balloon; }
 
+  Platform& platform() { return *platform_; }
   size_t ConsoleInput(std::span<const std::byte> data) { return platform_->ConsoleInput(data); }
   size_t VirtioConsoleInput(std::span<const std::byte> data) { return platform_->VirtioConsoleInput(data); }
 
@@ -323,6 +324,9 @@ std::vector<VirtioMemInfo> Machine::VirtioMemDevices() const { return impl_->Vir
 std::vector<MemoryMapInfo> Machine::MemoryMaps(size_t cells) const { return impl_->MemoryMaps(cells); }
 void Machine::ResizeVirtioMem(const std::string& id, Bytes requested) { impl_->ResizeVirtioMem(id, requested); }
 Balloon* Machine::balloon() { return impl_->balloon(); }
+void Machine::PlugCard(const Card& card) { impl_->platform().PlugCard(card); }
+void Machine::UnplugCard(const std::string& id) { impl_->platform().UnplugCard(id); }
+DeviceConfig Machine::Devices() const { return impl_->platform().Devices(); }
 MachineStatus Machine::Status() const { return impl_->Status(); }
 nlohmann::json Machine::SaveState() { return impl_->SaveState(); }
 void Machine::RestoreState(const nlohmann::json& state) { impl_->RestoreState(state); }

@@ -171,6 +171,16 @@ class Machine {
   // Null without one. Lives as long as the machine.
   Balloon* balloon();
 
+  // Puts a disk or a network card into a PCI slot of the running guest, which notices by itself. Blocks to open what is
+  // behind it. UsageError: the guest has no PCI, its cards cannot come and go, the id is empty or taken, or the slot is
+  // taken or not one for this. Error: the host refused.
+  void PlugCard(const Card& card);
+  // Asks the guest to give up a disk or a network card, and does not wait; CardUnpluggedEvent tells when it has. May be
+  // asked again. UsageError for an unknown id, and for a card that sits where it has to stay.
+  void UnplugCard(const std::string& id);
+  // The devices there are now, each in its place.
+  DeviceConfig Devices() const;
+
   MachineStatus Status() const;
 
   // All of a paused machine but the contents of memory: what it is made of, and the state of vCPUs and devices (see

@@ -30,9 +30,9 @@
 #include "vmm/machine/elastic_memory.h"
 #include "vmm/machine/pc_interrupts.h"
 #include "vmm/machine/pc_layout.h"
+#include "vmm/machine/pci_cards.h"
 #include "vmm/machine/platform.h"
 #include "vmm/machine/run_control.h"
-#include "vmm/machine/virtio_cards.h"
 
 namespace faultline {
 namespace {
@@ -48,23 +48,18 @@ class PcPlatform final : public Platform {
         panic_([this] { OnPanic(); }),
         debug_exit_([this](uint32_t value) { OnDebugExit(value); }),
         doorbells_(parts.vm),
-        pci_(parts.mmio, pc::kPciWindow, PciLines(), [this] { OnReset(); }) {}
+        pci_(parts.mmio, pc::kPciWindow, PciLines(), [this] { OnReset(); }),
+        cards_(pci_, environment(), parts.config.devices,
+               {[this] { power_.Raise(AcpiPower::kPci); },
+                [this](const std::string& id) { parts_.report(CardUnpluggedEvent{id}); }}) {}
 
   void Load() override {
     AttachDevices();
-    const VirtioEnvironment environment{.memory = parts_.memory,
-                                        .msi = interrupts_.messages(),
-                                        .doorbells = &doorbells_,
-                                        .host = parts_.host,
-                                        .on_broken = [this](const std::string& device, const std::string& sentence) {
-                                          parts_.report(DeviceBrokenEvent{device, sentence});
-                                        }};
-    for (const PciPlace& place : parts_.config.devices.root_ports) pci_.AddRootPort(place);
-    virtio_console_ = AddVirtioCards(&pci_, parts_.config.devices, environment,
-                                     two_consoles() ? parts_.config.virtio_console_output : parts_.console);
-    for (ElasticCard& card : MakeElasticCards(parts_.config, parts_.layout, environment, &parts_.elastic)) {
+    virtio_console_ = cards_.AddAll(two_consoles() ? parts_.config.virtio_console_output : parts_.console);
+    for (ElasticCard& card : MakeElasticCards(parts_.config, parts_.layout, environment(), &parts_.elastic)) {
       pci_.Add(std::move(card.function), card.pci_place);
     }
+    cards_.FindSlots();
     const std::vector<std::byte> tables = BuildAcpiTables(Acpi());
     if (parts_.memory.Write(pc::kFirmware.start, tables) != AccessResult::kOk) {
       throw Error("the host has no page for the ACPI tables: free memory on the host");
@@ -83,6 +78,9 @@ class PcPlatform final : public Platform {
   size_t VirtioConsoleInput(std::span<const std::byte> data) override {
     return virtio_console_ != nullptr && two_consoles() ? virtio_console_->QueueInput(data) : data.size();
   }
+  void PlugCard(const Card& card) override { cards_.Plug(card); }
+  void UnplugCard(const std::string& id) override { cards_.Unplug(id); }
+  DeviceConfig Devices() const override { return cards_.Devices(); }
   void OnMemoryEvent() override { power_.Raise(AcpiPower::kMemory); }
   void OnEndOfInterrupt(uint8_t vector) override { interrupts_.EndOfInterrupt(vector); }
 
@@ -94,6 +92,16 @@ class PcPlatform final : public Platform {
   }
 
  private:
+  VirtioEnvironment environment() {
+    return {.memory = parts_.memory,
+            .msi = interrupts_.messages(),
+            .doorbells = &doorbells_,
+            .host = parts_.host,
+            .on_broken = [this](const std::string& device, const std::string& sentence) {
+              parts_.report(DeviceBrokenEvent{device, sentence});
+            }};
+  }
+
   bool two_consoles() const { return parts_.config.virtio_console_output != nullptr; }
 
   void AttachDevices() {
@@ -102,6 +110,7 @@ class PcPlatform final : public Platform {
     ports.Attach(AcpiPower::kPort, AcpiPower::kPortCount, power_);
     ports.Attach(I8042::kPort, I8042::kPortCount, keyboard_);
     ports.Attach(MemoryHotplug::kPort, MemoryHotplug::kPortCount, parts_.hotplug);
+    if (parts_.config.devices.hotplug) ports.Attach(PciHotplug::kPort, PciHotplug::kPortCount, cards_.registers());
     ports.Attach(PanicPort::kPort, PanicPort::kPortCount, panic_);
     ports.Attach(Rtc::kPort, Rtc::kPortCount, rtc_);
     ports.Attach(PitChannel2::kCounterPort, PitChannel2::kCounterPortCount, pit_.counter());
@@ -136,6 +145,7 @@ class PcPlatform final : public Platform {
     acpi.hotplug_windows.back().size = parts_.layout.hot_pluggable().end() - acpi.hotplug_windows.back().start;
     acpi.memory_slots = parts_.config.memory.slots;
     acpi.ecam = pc::kEcam;
+    acpi.pci_slots = cards_.slots();
     return acpi;
   }
 
@@ -221,6 +231,7 @@ class PcPlatform final : public Platform {
   DebugExit debug_exit_;
   KvmDoorbellHost doorbells_;
   PciBus pci_;
+  PciCards cards_;
   faultline::ConsoleInput* virtio_console_ = nullptr;  // a part of a function on pci_
   std::atomic<bool> shutdown_requested_{false};
 };

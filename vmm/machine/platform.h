@@ -11,7 +11,9 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
+#include <string>
 
+#include "vmm/machine/device_config.h"
 #include "vmm/machine/events.h"
 
 namespace faultline {
@@ -61,6 +63,10 @@ class Platform {
   // What the user typed; how many bytes were taken (see Machine::ConsoleInput and VirtioConsoleInput).
   virtual size_t ConsoleInput(std::span<const std::byte> data) = 0;
   virtual size_t VirtioConsoleInput(std::span<const std::byte> data) = 0;
+  // Puts a card into the running guest: see Machine::PlugCard. The same for the two below.
+  virtual void PlugCard(const Card& card) = 0;
+  virtual void UnplugCard(const std::string& id) = 0;
+  virtual DeviceConfig Devices() const = 0;
   // The memory hot-plug registers have news for the guest.
   virtual void OnMemoryEvent() = 0;
   // The state of the devices, as JSON with binary strings. No vCPU runs. SaveState throws UsageError when a device

@@ -63,8 +63,6 @@ CharacterPlan SocketPlan(OptionValues* values, std::string id) {
 BackendParts::BackendParts(QemuCommandLine* line) : fd_sets_(line->fd_sets) {
   for (OptionValues& values : line->objects) AddObject(&values);
   for (OptionValues& values : line->chardevs) AddChardev(&values);
-  for (OptionValues& values : line->blockdevs) AddBlockNode(&values);
-  for (OptionValues& values : line->netdevs) AddNetdev(&values);
 }
 
 void BackendParts::AddObject(OptionValues* values) {
@@ -132,53 +130,6 @@ void BackendParts::AddChardev(OptionValues* values) {
   AddTo(&chardevs_, *values, id, std::move(plan));
 }
 
-void BackendParts::AddBlockNode(OptionValues* values) {
-  BlockNode node;
-  node.driver = values->Need("driver");
-  const std::string id = values->Need("node-name");
-  node.read_only = values->TakeBool("read-only").value_or(false);
-  if (node.driver == "file" || node.driver == "host_device") {
-    node.path = values->Need("filename");
-  } else if (node.driver == "raw") {
-    node.file = values->Need("file");
-  } else {
-    throw UsageError(values->option() + ": disks are raw, not '" + node.driver.substr(0, 40) +
-                     "'; write <driver type='raw'/> (`qemu-img convert -O raw` makes one)");
-  }
-  // How the host caches is the host's affair: the guest's flushes are honoured, whatever these say.
-  for (const char* key : {"cache.direct", "cache.no-flush", "auto-read-only", "discard", "aio", "detect-zeroes"}) {
-    values->Ignore(key);
-  }
-  values->Finish();
-  AddTo(&nodes_, *values, id, std::move(node));
-}
-
-void BackendParts::AddNetdev(OptionValues* values) {
-  const std::string type = values->Need("type");
-  const std::string id = values->Need("id");
-  NetCardConfig card;
-  if (type == "user") {
-    card.user.restricted = values->TakeBool("restrict").value_or(false);
-    for (const std::string key : {"hostfwd", "hostfwd.0.str"}) {
-      if (auto forward = values->Take(key)) card.user.host_forwards.push_back(*std::move(forward));
-    }
-  } else if (type == "tap") {
-    card.tap = values->Take("ifname");
-    if (!card.tap) {
-      throw UsageError(values->option() +
-                       ": a tap comes by its name; write <interface type='ethernet'> with <target "
-                       "dev='…' managed='no'/>, or <interface type='user'>");
-    }
-    values->Accept("script", "no");
-    values->Accept("downscript", "no");
-  } else {
-    throw UsageError(values->option() + ": networks are 'user' and 'tap', not '" + type.substr(0, 40) +
-                     "'; write <interface type='user'>");
-  }
-  values->Finish();
-  AddTo(&nets_, *values, id, std::move(card));
-}
-
 void BackendParts::UseForBoot(const std::string& id) {
   if (boot_backend_ && *boot_backend_ != id) {
     throw UsageError("boot memory is '" + *boot_backend_ + "' and '" + id.substr(0, 60) + "': name one backend");
@@ -204,28 +155,6 @@ BackendPlan BackendParts::TakeMemory(const std::string& who, const std::string& 
   return TakeFrom(&memory_, who, "memory backend", id);
 }
 
-DiskNode BackendParts::TakeDisk(const std::string& who, const std::string& id) {
-  const BlockNode format = TakeFrom(&nodes_, who, "block node", id);
-  DiskNode disk;
-  disk.format_node = id;
-  disk.read_only = format.read_only;
-  if (format.driver != "raw") {
-    disk.storage_node = id;
-    disk.path = format.path;
-    return disk;
-  }
-  const BlockNode storage = TakeFrom(&nodes_, who, "block node", format.file);
-  disk.storage_node = format.file;
-  disk.path = storage.path;
-  disk.read_only = disk.read_only || storage.read_only;
-  if (disk.path.empty()) throw UsageError(who + ": the block node '" + id.substr(0, 60) + "' ends in no file");
-  return disk;
-}
-
-NetCardConfig BackendParts::TakeNet(const std::string& who, const std::string& id) {
-  return TakeFrom(&nets_, who, "netdev", id);
-}
-
 void BackendParts::TakeRng(const std::string& who, const std::string& id) {
   TakeFrom(&rngs_, who, "source of entropy", id);
 }
@@ -234,8 +163,6 @@ void BackendParts::Finish() const {
   RefuseLeft(chardevs_, "-chardev");
   RefuseLeft(memory_, "-object");
   RefuseLeft(rngs_, "-object");
-  RefuseLeft(nodes_, "-blockdev");
-  RefuseLeft(nets_, "-netdev");
 }
 
 }  // namespace faultline

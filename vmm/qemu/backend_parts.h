@@ -1,4 +1,4 @@
-// The host's side of a command line: -object, -chardev, -blockdev and -netdev, each with an id by which something
+// The host's side of a command line: -object and -chardev, each with an id by which something
 // else asks for it, once.
 //
 // Not thread-safe. All members throw UsageError.
@@ -28,9 +28,6 @@ class BackendParts {
   // `who` asks for them, for messages.
   CharacterPlan TakeChardev(const std::string& who, const std::string& id);
   BackendPlan TakeMemory(const std::string& who, const std::string& id);
-  // The disk behind a format node. `device` is not set.
-  DiskNode TakeDisk(const std::string& who, const std::string& id);
-  NetCardConfig TakeNet(const std::string& who, const std::string& id);
   void TakeRng(const std::string& who, const std::string& id);
 
   // Refuses what nobody asked for.
@@ -39,22 +36,11 @@ class BackendParts {
  private:
   void AddObject(OptionValues* values);
   void AddChardev(OptionValues* values);
-  void AddBlockNode(OptionValues* values);
-  void AddNetdev(OptionValues* values);
-
-  struct BlockNode {
-    std::string driver;
-    std::string path;  // of a file
-    std::string file;  // the node under a raw one
-    bool read_only = false;
-  };
 
   const std::map<uint64_t, int> fd_sets_;
   std::map<std::string, CharacterPlan> chardevs_;
   std::map<std::string, BackendPlan> memory_;
   std::map<std::string, std::string> rngs_;
-  std::map<std::string, BlockNode> nodes_;
-  std::map<std::string, NetCardConfig> nets_;
   std::optional<std::string> boot_backend_;
 };
 

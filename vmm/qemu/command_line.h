@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "vmm/qemu/option_values.h"
+#include "vmm/control/option_values.h"
 
 namespace faultline {
 

@@ -111,26 +111,14 @@ void TakeBalloon(OptionValues* device, const std::string& id, const PciPlaces& p
 
 // Libvirt finds devices by their ids.
 void CheckIdIsFree(const OptionValues& device, const std::string& id, const QemuPlan& plan) {
+  const DeviceConfig& devices = plan.machine.devices;
   const bool taken =
       std::ranges::find(plan.inventory.peripherals, id, &Peripheral::id) != plan.inventory.peripherals.end() ||
       std::ranges::find(plan.backends, id, &BackendPlan::device) != plan.backends.end() ||
+      std::ranges::find(devices.disks, id, &DiskConfig::id) != devices.disks.end() ||
+      std::ranges::find(devices.net_cards, id, &NetCardConfig::id) != devices.net_cards.end() ||
       (plan.machine.balloon && plan.machine.balloon->id == id);
   if (taken) throw UsageError(device.option() + ": the id '" + id.substr(0, 60) + "' is taken");
-}
-
-void TakeDisk(OptionValues* device, BackendParts* parts, const PciPlaces& places, const std::string& id,
-              QemuPlan* plan) {
-  DiskNode node = parts->TakeDisk(device->option(), device->Need("drive"));
-  node.device = id;
-  DiskConfig disk;
-  disk.path = node.path;
-  disk.read_only = node.read_only;
-  disk.serial = device->Take("serial").value_or("");
-  disk.pci_place = places.Take(device);
-  device->Ignore("bootindex");
-  device->Ignore("write-cache");
-  plan->machine.devices.disks.push_back(std::move(disk));
-  plan->inventory.disks.push_back(std::move(node));
 }
 
 void TakeVirtioSerial(OptionValues* device, const PciPlaces& places, DeviceConfig* devices) {
@@ -156,19 +144,21 @@ void TakeVirtioConsole(OptionValues* device, BackendParts* parts, QemuPlan* plan
   for (const char* key : {"bus", "nr", "name"}) device->Ignore(key);
 }
 
-void TakeNetCard(OptionValues* device, BackendParts* parts, const PciPlaces& places, QemuPlan* plan) {
-  NetCardConfig card = parts->TakeNet(device->option(), device->Need("netdev"));
-  if (const auto mac = device->Take("mac")) card.mac = ParseMacAddress(*mac);
-  card.pci_place = places.Take(device);
-  device->Ignore("bootindex");
-  device->Accept("romfile", "");
-  plan->machine.devices.net_cards.push_back(std::move(card));
+void TakeCard(const std::string& driver, OptionValues* device, const std::string& id, QemuPlan* plan) {
+  DeviceConfig& devices = plan->machine.devices;
+  // None of a command line's devices goes away while it is taken apart.
+  Card card = plan->cards.Take(driver, device, id, [](const std::string&) { return true; });
+  if (auto* disk = std::get_if<DiskConfig>(&card)) {
+    devices.disks.push_back(std::move(*disk));
+  } else {
+    devices.net_cards.push_back(std::move(std::get<NetCardConfig>(card)));
+  }
 }
 
 }  // namespace
 
-void TakeDevice(OptionValues* device, PciPlaces* pci, BackendParts* parts, QemuPlan* plan) {
-  const PciPlaces& places = *pci;
+void TakeDevice(OptionValues* device, BackendParts* parts, QemuPlan* plan) {
+  PciPlaces& places = plan->cards.places;
   const std::string driver = device->Need("driver");
   device->SetSubject(driver.substr(0, 60));
   if (driver.starts_with("virtio-")) {
@@ -193,15 +183,14 @@ void TakeDevice(OptionValues* device, PciPlaces* pci, BackendParts* parts, QemuP
     TakeBalloon(device, id, places, plan);
     known_to_machine = true;
   } else if (driver == "pcie-root-port") {
-    devices.root_ports.push_back(pci->TakeRootPort(device, id));
-  } else if (driver == "virtio-blk-pci") {
-    TakeDisk(device, parts, places, id, plan);
+    devices.root_ports.push_back(places.TakeRootPort(device, id));
+  } else if (driver == kDiskDriver || driver == kNetCardDriver) {
+    TakeCard(driver, device, id, plan);
+    known_to_machine = true;
   } else if (driver == "virtio-serial-pci") {
     TakeVirtioSerial(device, places, &devices);
   } else if (driver == "virtconsole") {
     TakeVirtioConsole(device, parts, plan);
-  } else if (driver == "virtio-net-pci") {
-    TakeNetCard(device, parts, places, plan);
   } else if (driver == "virtio-rng-pci") {
     if (devices.rng) throw UsageError(device->option() + ": one source of entropy is enough; keep one <rng>");
     parts->TakeRng(device->option(), device->Need("rng"));

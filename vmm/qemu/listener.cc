@@ -10,7 +10,7 @@
 #include <climits>
 
 #include "guestmem/error.h"
-#include "vmm/qemu/option_values.h"
+#include "vmm/control/option_values.h"
 
 namespace faultline {
 namespace {

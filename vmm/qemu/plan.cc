@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "guestmem/error.h"
+#include "vmm/control/named_descriptors.h"
 #include "vmm/control/object_types.h"
 #include "vmm/qemu/backend_parts.h"
 #include "vmm/qemu/command_line.h"
@@ -131,6 +132,11 @@ void TakeBoot(QemuCommandLine* line, QemuPlan* plan) {
   }
 }
 
+void TakeCardBackends(QemuCommandLine* line, CardBackends* cards) {
+  for (OptionValues& values : line->blockdevs) cards->blocks.Add(&values);
+  for (OptionValues& values : line->netdevs) cards->nets.Add(&values, NamedDescriptors::TakeInherited);
+}
+
 void TakeMonitors(QemuCommandLine* line, QemuPlan* plan, BackendParts* parts) {
   for (OptionValues& values : line->monitors) {
     const std::string id = values.Need("chardev");
@@ -175,10 +181,14 @@ QemuPlan PlanFromCommandLine(std::span<const std::string> arguments) {
   TakeMemory(&line, &plan);
   TakeNuma(&line, &parts);
   parts.TakeBootMemory(&plan.machine.memory);
-  PciPlaces pci(*type);
-  for (OptionValues& device : line.devices) TakeDevice(&device, &pci, &parts, &plan);
+  plan.cards.places = PciPlaces(*type);
+  TakeCardBackends(&line, &plan.cards);
+  for (OptionValues& device : line.devices) TakeDevice(&device, &parts, &plan);
   LeaveMaxToDimms(&plan.machine.memory);
   parts.Finish();
+  plan.cards.blocks.Finish();
+  plan.cards.nets.Finish();
+  plan.machine.devices.hotplug = true;
   TakeBoot(&line, &plan);
   Validate(plan.machine);
   return plan;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "vmm/control/card_backends.h"
 #include "vmm/control/inventory.h"
 #include "vmm/machine/machine.h"
 
@@ -40,6 +41,7 @@ struct QemuPlan {
   CharacterPlan console;                // of the serial port
   CharacterPlan virtio_console;         // of machine.devices.console
   std::vector<CharacterPlan> monitors;  // kSocket
+  CardBackends cards;                   // of the disks and network cards, and of those that may come
   Inventory inventory;                  // without chardevs: their names are known once they are made
   bool stay_after_shutdown = false;
   bool end_on_reboot = false;

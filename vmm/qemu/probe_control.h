@@ -35,6 +35,9 @@ class ProbeControl final : public VmControl {
   std::vector<MemoryMapInfo> MemoryMaps(size_t /*cells*/) const override { return {}; }
   void ResizeVirtioMem(const std::string& /*id*/, Bytes /*requested*/) override { Refuse(); }
   Balloon* balloon() override { return nullptr; }
+  void PlugCard(const Card& /*card*/) override { Refuse(); }
+  void UnplugCard(const std::string& /*id*/) override { Refuse(); }
+  DeviceConfig Devices() const override { return {}; }
   void Save(FileDescriptor /*out*/) override { Refuse(); }
   void Restore(FileDescriptor /*in*/) override { Refuse(); }
   void CancelMigration() override {}

@@ -60,6 +60,7 @@ QemuProcess::QemuProcess(QemuPlan plan)
                 .reset = [this] { Reset(); },
                 .emit = [this](std::string_view name, const nlohmann::json& data) { Emit(name, data); }}) {
   for (const PlugRequest& dimm : plan_.dimms) machine_.machine().PlugMemory(dimm);
+  control_.cards() = plan_.cards;
   for (const BackendPlan& backend : plan_.backends) {
     control_.backends().Add(backend.id, backend.backing, backend.size);
     control_.backends().SetDevice(backend.id, backend.device);

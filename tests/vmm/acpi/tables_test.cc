@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <map>
+#include <sstream>
 #include <string>
 
 #include "guestmem/error.h"
@@ -127,6 +131,50 @@ TEST(AcpiTables, HaveAMemoryDeviceForEachSlot) {
     }
     EXPECT_GE(devices, slots);
     EXPECT_LE(devices, 4 * slots);
+  }
+}
+
+// What iasl makes of a table.
+std::string Disassembled(std::span<const std::byte> table) {
+  std::string dir = testing::TempDir() + "acpi-XXXXXX";
+  if (mkdtemp(dir.data()) == nullptr) return "no folder";
+  std::ofstream(dir + "/t.aml", std::ios::binary)
+      .write(reinterpret_cast<const char*>(table.data()), static_cast<std::streamsize>(table.size()));
+  // NOLINTNEXTLINE(cert-env33-c,concurrency-mt-unsafe)
+  const int status = std::system((FAULTLINE_IASL " -d " + dir + "/t.aml >" + dir + "/log 2>&1").c_str());
+  std::stringstream text;
+  text << std::ifstream(dir + (status == 0 ? "/t.dsl" : "/log")).rdbuf();
+  std::filesystem::remove_all(dir);
+  std::string squeezed;
+  for (const char c : text.str()) {
+    if (c != ' ' && c != '\n') squeezed += c;
+  }
+  return squeezed;
+}
+
+TEST(AcpiTables, HaveADeviceForEachSlotOfTheRootBusThatCardsComeTo) {
+  std::vector<PciSlot> slots;
+  for (unsigned slot = 1; slot < 32; ++slot) slots.push_back({.number = slot, .place = {.slot = slot}, .port = {}});
+  const std::string text = Disassembled(PciSlotTable(slots));
+  for (const char* part : {"Scope(\\_SB.PCI0)", "OperationRegion(PHPR,SystemIO,0x0000AE00,0x0000000C)",
+                           "Field(PHPR,DWordAcc,NoLock,Preserve){PINS,32,PREM,32,PEJT,32}", "Device(SL01)",
+                           "Device(SL1F){Name(_ADR,0x001F0000)", "Name(_SUN,0x0000001F)", "PEJT=0x80000000",
+                           "Method(PSCN,0,Serialized){Local0=PINS", "If((Local0&0x80000000)){Notify(SL1F,0x01)",
+                           "If((Local1&0x00000002)){Notify(SL01,0x03)"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << " in " << text;
+  }
+}
+
+TEST(AcpiTables, HaveADeviceBehindEachRootPortThatCardsComeTo) {
+  const std::vector<PciSlot> slots{
+      {.number = 0, .place = {.bus = 1}, .port = PciPlace{.slot = 1}},
+      {.number = 3, .place = {.bus = 4}, .port = PciPlace{.slot = 2, .function = 1}},
+  };
+  const std::string text = Disassembled(PciSlotTable(slots));
+  for (const char* part : {"Device(SL00){Name(_ADR,0x00010000)", "Device(SL03){Name(_ADR,0x00020001)",
+                           "Device(S000){Name(_ADR,0x00000000)", "Name(_SUN,0x00000003)", "PEJT=0x00000008",
+                           "Notify(\\_SB.PCI0.SL03.S000,0x01)", "Notify(\\_SB.PCI0.SL00.S000,0x03)"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << " in " << text;
   }
 }
 

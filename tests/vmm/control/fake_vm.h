@@ -74,6 +74,17 @@ class FakeVm final : public VmControl {
     cancels.push_back(operation);
   }
 
+  void PlugCard(const Card& card) override {
+    if (refuse_cards) throw UsageError("there is no slot for it: unplug something");
+    if (const auto* disk = std::get_if<DiskConfig>(&card)) {
+      cards.disks.push_back(*disk);
+    } else {
+      cards.net_cards.push_back(std::get<NetCardConfig>(card));
+    }
+  }
+  void UnplugCard(const std::string& id) override { card_unplugs.push_back(id); }
+  DeviceConfig Devices() const override { return cards; }
+
   std::vector<VirtioMemInfo> VirtioMemDevices() const override { return mems; }
   std::vector<MemoryMapInfo> MemoryMaps(size_t cells) const override {
     return {{"boot", {Gpa(0), 256_MiB}, {Bytes((256_MiB).value / cells), {cells, 4_MiB}, {cells, 1_MiB}}}};
@@ -110,6 +121,9 @@ class FakeVm final : public VmControl {
   std::vector<UnplugRequest> unplugs;
   std::vector<UnplugOperationInfo> operations;
   std::vector<uint64_t> cancels;
+  DeviceConfig cards;
+  bool refuse_cards = false;
+  std::vector<std::string> card_unplugs;
 
  private:
   Balloon* balloon_ = nullptr;

@@ -139,9 +139,12 @@ TEST(QemuPlan, TakesAKernelWithDevicesAtTheirAddressesInBothSpellings) {
     EXPECT_EQ(config.net_cards[0].mac->back(), 0x57);
     EXPECT_TRUE(config.rng);
     EXPECT_EQ(config.rng_place, (PciPlace{.slot = 6}));
-    ASSERT_EQ(plan.inventory.disks.size(), 1U);
-    EXPECT_EQ(plan.inventory.disks[0].format_node, "f");
-    EXPECT_EQ(plan.inventory.disks[0].device, "disk0");
+    EXPECT_EQ(config.disks[0].id, "disk0");
+    EXPECT_TRUE(config.hotplug);
+    const std::vector<DiskNode> disks = plan.cards.blocks.Disks([](const std::string& id) { return id == "disk0"; });
+    ASSERT_EQ(disks.size(), 1U);
+    EXPECT_EQ(disks[0].format_node, "f");
+    EXPECT_EQ(disks[0].device, "disk0");
   }
 }
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "vmm/control/arguments.h"
+#include "vmm/control/commands/cards.h"
 #include "vmm/control/commands/commands.h"
 #include "vmm/control/peripherals.h"
 #include "vmm/control/vm_control.h"
@@ -53,7 +54,7 @@ json QueryChardev(const json& arguments, VmControl& vm) {
 json QueryBlock(const json& arguments, VmControl& vm) {
   Arguments(arguments).Finish();
   json list = json::array();
-  for (const DiskNode& disk : vm.surroundings().inventory.disks) {
+  for (const DiskNode& disk : vm.cards().blocks.Disks(DeviceIsThere(vm))) {
     list.push_back({{"device", ""},
                     {"qdev", PeripheralPath(disk.device) + "/virtio-backend"},
                     {"type", "unknown"},
@@ -70,7 +71,7 @@ json QueryNamedBlockNodes(const json& arguments, VmControl& vm) {
   args.Bool("flat", false);  // no node has others behind it that would be left out
   args.Finish();
   json list = json::array();
-  for (const DiskNode& disk : vm.surroundings().inventory.disks) {
+  for (const DiskNode& disk : vm.cards().blocks.Disks(DeviceIsThere(vm))) {
     list.push_back(Node(disk, disk.format_node, "raw"));
     list.push_back(Node(disk, disk.storage_node, "file"));
   }

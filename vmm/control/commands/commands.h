@@ -26,10 +26,16 @@ nlohmann::json Quit(const nlohmann::json& arguments, VmControl& vm);
 // memory-backend-ram, -memfd and -file.
 nlohmann::json ObjectAdd(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json ObjectDel(const nlohmann::json& arguments, VmControl& vm);
-// pc-dimm.
+// pc-dimm, virtio-blk-pci, virtio-net-pci.
 nlohmann::json DeviceAdd(const nlohmann::json& arguments, VmControl& vm);
 // Asks the guest, for as long as it takes; DEVICE_DELETED or DEVICE_UNPLUG_GUEST_ERROR tells.
 nlohmann::json DeviceDel(const nlohmann::json& arguments, VmControl& vm);
+// What is behind a disk or a network card, before it is plugged and after it is unplugged. Disks: file and raw.
+// Networks: user and tap, the latter by ifname or by fd, a name given with getfd.
+nlohmann::json BlockdevAdd(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json BlockdevDel(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json NetdevAdd(const nlohmann::json& arguments, VmControl& vm);
+nlohmann::json NetdevDel(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryMemoryDevices(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryMemorySizeSummary(const nlohmann::json& arguments, VmControl& vm);
 

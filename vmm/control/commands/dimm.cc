@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "vmm/control/arguments.h"
+#include "vmm/control/commands/cards.h"
 #include "vmm/control/commands/commands.h"
 #include "vmm/control/commands/elastic.h"
 #include "vmm/control/peripherals.h"
@@ -59,7 +60,14 @@ json ObjectDel(const json& arguments, VmControl& vm) {
 json DeviceAdd(const json& arguments, VmControl& vm) {
   Arguments args(arguments);
   const std::string driver = args.String("driver");
-  if (driver != "pc-dimm") throw QmpError("'" + driver + "' is not a valid device model name; 'pc-dimm' is");
+  if (IsCard(driver)) {
+    AddCard(arguments, vm);
+    return json::object();
+  }
+  if (driver != "pc-dimm") {
+    throw QmpError("'" + driver.substr(0, 80) +
+                   "' is no device that can be plugged; pc-dimm, virtio-blk-pci and virtio-net-pci are");
+  }
   const std::string memdev = args.String("memdev");
   PlugRequest request;
   request.id = args.String("id");
@@ -85,6 +93,10 @@ json DeviceDel(const json& arguments, VmControl& vm) {
   args.Finish();
   const auto driver = DriverOf(request.id, vm);
   if (!driver) throw QmpError("DeviceNotFound", "Device '" + request.id.substr(0, 80) + "' not found");
+  if (IsCard(*driver)) {
+    vm.UnplugCard(request.id);
+    return json::object();
+  }
   if (driver != "pc-dimm") throw QmpError("Device '" + request.id + "' stays while the VM runs: it is a " + *driver);
   vm.UnplugMemory(request);
   return json::object();

@@ -1,4 +1,4 @@
-#include "vmm/qemu/option_values.h"
+#include "vmm/control/option_values.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

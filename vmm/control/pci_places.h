@@ -1,6 +1,6 @@
 // Where on PCI the devices of a command line sit: their bus= and addr=, and the buses that root ports add.
 //
-// Not thread-safe. All members throw UsageError.
+// Not thread-safe; copyable. All members throw UsageError.
 #pragma once
 
 #include <optional>
@@ -9,14 +9,14 @@
 
 #include "devices/pci/pci_place.h"
 #include "vmm/control/object_types.h"
-#include "vmm/qemu/option_values.h"
+#include "vmm/control/option_values.h"
 
 namespace faultline {
 
 class PciPlaces {
  public:
   // `machine` outlives this; its bus is the root.
-  explicit PciPlaces(const MachineType& machine) : machine_(machine) {}
+  explicit PciPlaces(const MachineType& machine) : machine_(&machine) {}
 
   // Takes bus, addr and multifunction out of `device`; nothing when it has no address.
   std::optional<PciPlace> Take(OptionValues* device) const;
@@ -26,7 +26,7 @@ class PciPlaces {
  private:
   unsigned BusNamed(const OptionValues& device, const std::string& name) const;
 
-  const MachineType& machine_;
+  const MachineType* machine_;
   std::vector<std::string> ports_;  // the ids, of bus 1 and on
 };
 

@@ -1,4 +1,4 @@
-#include "vmm/qemu/pci_places.h"
+#include "vmm/control/pci_places.h"
 
 #include <algorithm>
 
@@ -23,7 +23,7 @@ unsigned ParseHex(const OptionValues& device, const std::string& text, unsigned 
 }  // namespace
 
 unsigned PciPlaces::BusNamed(const OptionValues& device, const std::string& name) const {
-  if (name == machine_.bus) return 0;
+  if (name == machine_->bus) return 0;
   const auto port = std::ranges::find(ports_, name);
   if (port == ports_.end()) {
     throw UsageError(device.option() + ": there is no PCI bus '" + name.substr(0, 40) +
@@ -57,7 +57,7 @@ PciPlace PciPlaces::TakeRootPort(OptionValues* device, const std::string& id) {
   device->Ignore("port");
   device->Ignore("chassis");
   const auto place = Take(device);
-  if (machine_.bus != "pcie.0" || !place || place->bus != 0) {
+  if (machine_->bus != "pcie.0" || !place || place->bus != 0) {
     throw UsageError(device->option() +
                      ": a root port sits on the root bus of machine q35, at an address; write <address type='pci' "
                      "bus='0x00' slot='…'/>");

@@ -1,4 +1,4 @@
-#include "vmm/qemu/option_values.h"
+#include "vmm/control/option_values.h"
 
 #include <array>
 #include <charconv>
