@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -33,11 +35,17 @@ class Card final : public PciFunction {
   }
   using PciFunction::SetIntx;
 
+  // Reads of the BAR wait while it is set.
+  static inline std::atomic<bool> hold{false};
+  static inline std::atomic<bool> entered{false};
+
  private:
   class Registers final : public BusDevice {
    public:
     void Read(Bytes /*offset*/, std::span<std::byte> out) override {
-      std::this_thread::yield();
+      entered = true;
+      do std::this_thread::yield();
+      while (hold);
       StoreLittleEndian(gone ? 0xdead : 0x5a, out);
     }
     void Write(Bytes /*offset*/, std::span<const std::byte> /*data*/) override { std::this_thread::yield(); }
@@ -166,18 +174,62 @@ TEST_F(ComeAndGo, AVirtioDeviceTakesItsDoorbellsAndVectorsAlong) {
   }
 }
 
+TEST_F(ComeAndGo, AnAccessUnderWayIsWaitedForAndBringsNothingBack) {
+  // As whoever is in the middle of an access to configuration space holds it.
+  std::shared_ptr<PciFunction> held = Add()->shared_from_this();
+  const uint64_t bar = Bar(kPlace);
+  std::atomic<bool> removed{false};
+  std::jthread ejecting([&] {
+    world.pci.Remove(kPlace);
+    removed = true;
+  });
+  while (world.pci.Occupied(kPlace)) std::this_thread::yield();
+  constexpr std::array<std::byte, 2> kOn{std::byte{pci::kCommandMemory}};
+  for (int i = 0; i < 50; ++i) {
+    held->WriteConfig(pci::kCommand, kOn);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_FALSE(Answers(bar)) << "it is off the bus for good";
+  EXPECT_FALSE(removed);
+  EXPECT_EQ(alive, 1);
+  held->Disconnect();
+  held.reset();
+  ejecting.join();
+  EXPECT_EQ(alive, 0);
+}
+
+TEST_F(ComeAndGo, SoIsAnAccessToTheBar) {
+  Add();
+  Write(kPlace, pci::kCommand, 2, pci::kCommandMemory);
+  const uint64_t bar = Bar(kPlace);
+  Card::hold = true;
+  Card::entered = false;
+  std::jthread vcpu([&] { EXPECT_TRUE(Answers(bar)); });
+  while (!Card::entered) std::this_thread::yield();
+  std::atomic<bool> removed{false};
+  std::jthread ejecting([&] {
+    world.pci.Remove(kPlace);
+    removed = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_FALSE(removed);
+  EXPECT_EQ(alive, 1);
+  Card::hold = false;
+  ejecting.join();
+  EXPECT_EQ(alive, 0);
+}
+
 // Whatever vCPUs do with a card meanwhile: the accesses of one that ended are answered by nobody or by the whole card.
 TEST_F(ComeAndGo, WhileVcpusAccessIt) {
   const PciPlace place = kPlace;
   Add(place);
   const uint64_t bar = Bar(place);
-  std::atomic<bool> stop{false};
   std::atomic<int> dead{0};
   std::atomic<unsigned> reached{0};
   std::vector<std::jthread> vcpus;
   for (int i = 0; i < 3; ++i) {
-    vcpus.emplace_back([&, i] {
-      while (!stop) {
+    vcpus.emplace_back([&, i](const std::stop_token& stop) {
+      while (!stop.stop_requested()) {
         if (i == 0) Write(place, pci::kCommand, 2, pci::kCommandMemory);
         if (i == 1) Read(place, pci::kBar0, 4);
         std::array<std::byte, 4> bytes = {};
@@ -194,7 +246,6 @@ TEST_F(ComeAndGo, WhileVcpusAccessIt) {
     if (i % 8 == 0) world.pci.Reset();
     for (unsigned before = reached; i % 4 == 0 && reached == before;) std::this_thread::yield();
   }
-  stop = true;
   vcpus.clear();
   EXPECT_EQ(dead, 0);
   EXPECT_GE(reached, 75U);
