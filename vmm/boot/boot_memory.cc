@@ -9,9 +9,9 @@
 namespace faultline {
 namespace {
 
-// From behind the real-mode interrupt table and BIOS data to the extended BIOS data area, where PC kernels expect
-// nothing but what a loader left.
-constexpr GpaRange kLowArea{Gpa(0x500), Bytes(0x9fc00 - 0x500)};
+// From behind the page of the real-mode interrupt table and BIOS data to the extended BIOS data area, where PC kernels
+// expect nothing but what a loader left. Linux warns when setup_data lies in that page: it is the BIOS's.
+constexpr GpaRange kLowArea{Gpa(0x1000), Bytes(0x9fc00 - 0x1000)};
 constexpr Bytes kCopyPiece = 128_KiB;
 
 }  // namespace

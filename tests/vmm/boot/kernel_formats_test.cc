@@ -49,6 +49,7 @@ TEST(Vmlinux, FindsARandomSeedThatIsAnotherEachTime) {
     const auto head = world.At<SetupDataHead>(at);
     EXPECT_EQ(head.next, 0U);
     EXPECT_EQ(head.type, kSetupRandomSeed);
+    EXPECT_GE(at, kPageSize.value) << "the first page is the BIOS's";
     EXPECT_EQ(head.size, kRandomSeedSize);
     return world.At<std::array<uint64_t, kRandomSeedSize / 8>>(at + sizeof(head));
   };
