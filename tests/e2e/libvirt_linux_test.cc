@@ -1,6 +1,6 @@
 // A real libvirtd drives a Linux guest: its devices at the addresses that libvirt gives them, the memory that only a
 // guest with drivers takes and gives back, and the disks and network cards that come and go. One boot for each test,
-// which takes half a minute where KVM interprets the kernel.
+// which takes a quarter of a minute where KVM interprets the kernel.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
