@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "devices/virtio/devices.h"
@@ -36,6 +37,23 @@ std::span<std::byte> Zeroes() {
   return zeroes;
 }
 
+// None for what moves no data of the disk's.
+std::optional<BlockCounters::Kind> KindOf(uint32_t type) {
+  switch (type) {
+    case VIRTIO_BLK_T_IN:
+      return BlockCounters::Kind::kRead;
+    case VIRTIO_BLK_T_OUT:
+    case VIRTIO_BLK_T_WRITE_ZEROES:
+      return BlockCounters::Kind::kWrite;
+    case VIRTIO_BLK_T_FLUSH:
+      return BlockCounters::Kind::kFlush;
+    case VIRTIO_BLK_T_DISCARD:
+      return BlockCounters::Kind::kUnmap;
+    default:
+      return std::nullopt;
+  }
+}
+
 std::string SerialOf(const BlockConfig& config) {
   std::string serial = config.serial.empty() ? config.path.substr(config.path.rfind('/') + 1) : config.serial;
   serial.resize(VIRTIO_BLK_ID_BYTES);
@@ -54,6 +72,7 @@ VirtioBlock::VirtioBlock(const BlockConfig& config, const VirtioEnvironment& env
       file_(DiskFile::Open(environment.host, config.path, config.read_only)),
       read_only_(config.read_only),
       serial_(SerialOf(config)),
+      counters_(config.counters ? config.counters : std::make_shared<BlockCounters>()),
       requests_(kDepth) {
   if (config.io_uring) engine_ = MakeUringEngine(file_.fd(), kDepth);
   if (engine_ == nullptr) engine_ = MakeSyncEngine(file_.fd(), kDepth);
@@ -137,6 +156,7 @@ void VirtioBlock::BeginLocked(DescriptorChain chain) {
   request = {};
   request.chain = std::move(chain);
   request.type = header.type;
+  request.began = std::chrono::steady_clock::now();
   request.status_offset = writable - 1;
   const std::vector<Segment> in = Slice(request.chain.writable, 0, writable - 1);
   const std::vector<Segment> out = Slice(request.chain.readable, sizeof(header), readable - sizeof(header));
@@ -172,6 +192,8 @@ void VirtioBlock::TransferLocked(unsigned slot, uint64_t sector, const std::vect
   if (!InDisk(sector, size) || (!to_guest && read_only_)) return EndLocked(slot, VIRTIO_BLK_S_IOERR);
   request.offset = Bytes(sector * kSector);
   request.left = size;
+  request.size = Bytes(size);
+  request.end = request.offset + request.size;
   for (const Segment& segment : data) {
     AccessResult why = AccessResult::kOk;
     Pin pin = memory().PinRange(segment, to_guest, kind().name, &why);
@@ -218,6 +240,7 @@ void VirtioBlock::BeginRangesLocked(unsigned slot, const std::vector<Segment>& d
   if (!CopyIn(memory(), data, 0, std::as_writable_bytes(std::span(request.ranges)))) {
     return EndLocked(slot, VIRTIO_BLK_S_IOERR);
   }
+  Bytes size_on_disk;
   for (const virtio_blk_discard_write_zeroes& range : request.ranges) {
     // §5.2.6.2: unknown flags, and unmap with discard, are not supported.
     const uint32_t known = zeroes ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
@@ -228,7 +251,10 @@ void VirtioBlock::BeginRangesLocked(unsigned slot, const std::vector<Segment>& d
     if (!InDisk(range.sector, bytes) || bytes > (zeroes ? kMaxZeroes : kMaxDiscard)) {
       return EndLocked(slot, VIRTIO_BLK_S_IOERR);
     }
+    size_on_disk += Bytes(bytes);
+    request.end = std::max(request.end, Bytes(range.sector * kSector + bytes));
   }
+  request.size = size_on_disk;
   NextRangeLocked(slot);
 }
 
@@ -322,10 +348,25 @@ void VirtioBlock::EndLocked(unsigned slot, uint8_t status) {
   if (!CopyOut(memory(), request.chain.writable, request.status_offset, std::as_bytes(std::span(&status, 1)))) {
     GiveUpLocked();
   }
+  CountLocked(request, status);
   queue(0).Push(request.chain.head, request.written + 1);
   copied_ -= request.copy.size();
   request = {};
   free_.push_back(slot);
+}
+
+void VirtioBlock::CountLocked(const Request& request, uint8_t status) {
+  const std::optional<BlockCounters::Kind> kind = KindOf(request.type);
+  if (!kind) return;
+  const auto took = std::chrono::steady_clock::now() - request.began;
+  if (status == VIRTIO_BLK_S_OK) {
+    counters_->CountDone(*kind, request.size, took);
+    if (*kind == BlockCounters::Kind::kWrite) counters_->NoteWritten(request.end);
+  } else if (request.size != Bytes(0) || *kind == BlockCounters::Kind::kFlush) {
+    counters_->CountFailed(*kind, took);
+  } else {
+    counters_->CountInvalid(*kind);
+  }
 }
 
 std::unique_ptr<PciFunction> MakeVirtioBlock(const BlockConfig& config, const VirtioEnvironment& environment) {

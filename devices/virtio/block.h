@@ -8,10 +8,12 @@
 
 #include <linux/virtio_blk.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "devices/virtio/block_counters.h"
 #include "devices/virtio/disk_engine.h"
 #include "devices/virtio/disk_file.h"
 #include "devices/virtio/virtio_device.h"
@@ -42,6 +44,10 @@ class VirtioBlock final : public VirtioDevice {
     std::vector<virtio_blk_discard_write_zeroes> ranges;
     Way way = Way::kBest;
     bool flushing = false;
+    // For the counters.
+    std::chrono::steady_clock::time_point began;
+    Bytes size;  // 0 until what is asked for is known to be there
+    Bytes end;   // of it on the disk
   };
 
   void OnStart(uint64_t features) override REQUIRES(mutex_);
@@ -61,11 +67,13 @@ class VirtioBlock final : public VirtioDevice {
   void ContinueLocked(unsigned slot, int64_t result) REQUIRES(mutex_);
   void ContinueTransferLocked(unsigned slot, int64_t result) REQUIRES(mutex_);
   void EndLocked(unsigned slot, uint8_t status) REQUIRES(mutex_);
+  void CountLocked(const Request& request, uint8_t status) REQUIRES(mutex_);
   bool InDisk(uint64_t sector, uint64_t size) const;
 
   const DiskFile file_;
   const bool read_only_;
   const std::string serial_;  // exactly the bytes that GET_ID gives
+  const std::shared_ptr<BlockCounters> counters_;
   virtio_blk_config config_ = {};
   std::unique_ptr<DiskEngine> engine_;
   std::vector<Request> requests_ GUARDED_BY(mutex_);

@@ -25,6 +25,7 @@
 #include "devices/doorbell.h"
 #include "devices/msi.h"
 #include "devices/pci/pci_function.h"
+#include "devices/virtio/block_counters.h"
 #include "devices/virtio/net_backend.h"
 #include "guestmem/guest_memory.h"
 #include "guestmem/host.h"
@@ -48,6 +49,7 @@ struct BlockConfig {
   bool read_only = false;  // opens it for reading and takes a shared lock, otherwise an exclusive one
   bool io_uring = true;    // false: plain reads and writes on the device's thread, as without io_uring
   std::string serial;      // what the guest reads with GET_ID, at most 20 bytes; empty: the file's name
+  std::shared_ptr<BlockCounters> counters = nullptr;  // null: nobody asks
 };
 // A disk (virtio 1.2 §5.2). Error when the image is missing, a directory, unreadable or used by another VM.
 std::unique_ptr<PciFunction> MakeVirtioBlock(const BlockConfig& config, const VirtioEnvironment& environment);

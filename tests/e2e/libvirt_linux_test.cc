@@ -151,6 +151,13 @@ TEST_P(LibvirtLinuxCards, DisksAndNetworkCardsComeAndGo) {
     EXPECT_THAT(Ask({"dumpxml"}), HasSubstr("disk.raw"));
     EXPECT_THAT(GuestOnceItWorks("disk=/dev/vda"), HasSubstr("disk: ok, 1 MiB verified, 1 MiB written and flushed"));
     EXPECT_THAT(Ask({"domblklist"}), HasSubstr("disk.raw"));
+    // What the guest read and wrote, counted anew for each disk that comes.
+    const std::string counts = Ask({"domblkstat", "vda"});
+    EXPECT_THAT(counts, testing::ContainsRegex("wr_bytes 1048576\n"));
+    EXPECT_THAT(counts, testing::ContainsRegex("rd_bytes [1-9][0-9]{6}\n"));
+    EXPECT_THAT(counts, testing::ContainsRegex("flush_operations [1-9]"));
+    EXPECT_THAT(Ask({"domblkinfo", "vda"}), testing::ContainsRegex("Capacity: +4194304\n"));
+    EXPECT_THAT(Ask({"domstats", "--block"}), HasSubstr("block.0.wr.bytes=1048576"));
     Ask({"detach-disk", "vda", "--live"});
     WaitUntilGone("disk.raw");
     console_->Type("disk=/dev/vda\r");

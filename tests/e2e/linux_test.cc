@@ -95,6 +95,10 @@ TEST_F(LinuxGuest, ReachesDiskNetworkEntropyAndConsoleAndPowersOff) {
 
   vm.ReadUntil("console: type a line");
   const uint64_t before = ResidentBytes(vm.pid());
+  const json disks = place_.Json({"info", "lx"}).at("disks");
+  EXPECT_EQ(disks.at(0).at("path"), disk);
+  EXPECT_EQ(disks.at(0).at("writes").at("bytes"), kMib);
+  EXPECT_THAT(place_.Run({"info", "lx"}).out, HasSubstr("(1 MiB) writes"));
   const json faults = place_.Json({"info", "lx"}).at("faults");
   EXPECT_GT(faults.at("faults"), 0);
   EXPECT_GT(faults.at("writes"), 0);

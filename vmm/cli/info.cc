@@ -1,5 +1,7 @@
 // `faultline info`
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "vmm/cli/output.h"
 #include "vmm/cli/quantity.h"
@@ -19,6 +21,19 @@ std::string Assists(const json& assists) {
   std::string text;
   for (const auto& [what, count] : assists.items()) text += (text.empty() ? "" : ", ") + Number(count) + " " + what;
   return text.empty() ? "none" : text;
+}
+
+std::string Disk(const json& disk) {
+  const auto moved = [](const json& figures) {
+    return Number(figures.at("operations")) + " (" + Size(figures.at("bytes")) + ")";
+  };
+  uint64_t failed = 0;
+  for (const char* kind : {"reads", "writes", "flushes", "discards"}) {
+    failed += disk.at(kind).at("failed").get<uint64_t>() + disk.at(kind).at("invalid").get<uint64_t>();
+  }
+  return disk.at("path").get<std::string>() + (disk.at("read-only").get<bool>() ? ", read-only: " : ": ") +
+         moved(disk.at("reads")) + " reads, " + moved(disk.at("writes")) + " writes, " +
+         Number(disk.at("flushes").at("operations")) + " flushes, " + std::to_string(failed) + " failed";
 }
 
 class Info final : public Subcommand {
@@ -47,7 +62,7 @@ class Info final : public Subcommand {
                                          ? ""
                                          : "; p50 " + Time(latency.at("p50")) + ", p99 " + Time(latency.at("p99")) +
                                                ", max " + Time(latency.at("max"));
-    Print(Table({
+    std::vector<std::vector<std::string>> rows = {
         {"name", info.at("name")},
         {"status", status},
         {"pid", Number(info.at("pid"))},
@@ -69,7 +84,9 @@ class Info final : public Subcommand {
                        Number(tables.at("recycled")) + " recycled"},
         {"unplugged accesses",
          Number(info.at("unplugged-accesses")) + " (policy " + info.at("on-unplugged-access").get<std::string>() + ")"},
-    }));
+    };
+    for (const json& disk : info.at("disks")) rows.push_back({"disk", Disk(disk)});
+    Print(Table(rows));
     return 0;
   }
 

@@ -36,6 +36,7 @@ constexpr std::array kCommands{
     Command{"qom-set", QomSet},
     Command{"query-balloon", QueryBalloon},
     Command{"query-block", QueryBlock},
+    Command{"query-blockstats", QueryBlockstats},
     Command{"query-chardev", QueryChardev},
     Command{"query-command-line-options", QueryCommandLineOptions},
     Command{"query-commands", QueryCommands},

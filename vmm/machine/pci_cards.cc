@@ -27,6 +27,7 @@ PciCards::PciCards(PciBus& bus, VirtioEnvironment environment, const DeviceConfi
       config_(config) {}
 
 void PciCards::AddDisk(DiskConfig* disk) {
+  if (!disk->counters) disk->counters = std::make_shared<BlockCounters>();
   const unsigned slot = bus_.Add(MakeVirtioBlock(*disk, environment_), disk->pci_place);
   if (!disk->pci_place) disk->pci_place = PciPlace{.slot = slot};
 }

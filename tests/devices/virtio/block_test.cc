@@ -49,7 +49,8 @@ class BlockTest : public testing::TestWithParam<bool> {
  protected:
   void Attach(bool read_only = false, uint64_t features = kFlush) {
     const unsigned slot = world.pci.Add(MakeVirtioBlock(
-        {.path = image.path, .read_only = read_only, .io_uring = GetParam(), .serial = {}}, world.environment()));
+        {.path = image.path, .read_only = read_only, .io_uring = GetParam(), .serial = {}, .counters = counters},
+        world.environment()));
     driver.emplace(world, slot);
     driver->Start(features, 1, 16);
     header = driver->Allocate(16);
@@ -70,8 +71,11 @@ class BlockTest : public testing::TestWithParam<bool> {
     return Do(type, 0, {{data, 16, false}});
   }
 
+  BlockCounters::Figures Count(BlockCounters::Kind kind) const { return counters->figures(kind); }
+
   DiskImage image;
   VirtioWorld world;
+  std::shared_ptr<BlockCounters> counters = std::make_shared<BlockCounters>();
   std::optional<VirtioDriver> driver;
   Gpa header, data, status;
   uint32_t written = 0;
@@ -102,6 +106,48 @@ TEST_P(BlockTest, SectorsAreWrittenFromTheGuestsBuffersAndFlushed) {
   EXPECT_EQ(image.Read(9), text);
   EXPECT_EQ(image.Read(8), DiskImage::Sector(8));
   EXPECT_EQ(image.Read(10), DiskImage::Sector(10));
+}
+
+TEST_P(BlockTest, WhatTheGuestAsksForIsCounted) {
+  using Kind = BlockCounters::Kind;
+  Attach();
+  Do(VIRTIO_BLK_T_IN, 5, {{data, 1024, true}});
+  Do(VIRTIO_BLK_T_IN, 0, {{data, 512, true}});
+  Do(VIRTIO_BLK_T_OUT, 9, {{data, 2048, false}});
+  Do(VIRTIO_BLK_T_OUT, 3, {{data, 512, false}});
+  Do(VIRTIO_BLK_T_FLUSH, 0, {});
+  EXPECT_EQ(Count(Kind::kRead).operations, 2U);
+  EXPECT_EQ(Count(Kind::kRead).moved, Bytes(1536));
+  EXPECT_GT(Count(Kind::kRead).took.count(), 0);
+  EXPECT_EQ(Count(Kind::kWrite).operations, 2U);
+  EXPECT_EQ(Count(Kind::kWrite).moved, Bytes(2560));
+  EXPECT_EQ(counters->written_end(), Bytes(13 * 512)) << "the earlier write ends farther back";
+  EXPECT_EQ(Count(Kind::kFlush).operations, 1U);
+  DoRange(VIRTIO_BLK_T_WRITE_ZEROES, 20, 4, 0);
+  EXPECT_EQ(Count(Kind::kWrite).operations, 3U);
+  EXPECT_EQ(Count(Kind::kWrite).moved, Bytes(2560 + 4 * 512));
+  EXPECT_EQ(counters->written_end(), Bytes(24 * 512));
+  DoRange(VIRTIO_BLK_T_DISCARD, 40, 2, 0);
+  EXPECT_EQ(Count(Kind::kUnmap).operations, 1U);
+  EXPECT_EQ(Count(Kind::kUnmap).moved, Bytes(1024));
+  EXPECT_EQ(counters->written_end(), Bytes(24 * 512)) << "a discard writes nothing";
+
+  Do(VIRTIO_BLK_T_IN, DiskImage::kSectors, {{data, 512, true}});
+  Do(VIRTIO_BLK_T_OUT, 0, {{data, 100, false}});
+  DoRange(VIRTIO_BLK_T_DISCARD, DiskImage::kSectors, 1, 0);
+  Do(VIRTIO_BLK_T_GET_ID, 0, {{data, 20, true}});
+  for (const Kind kind : {Kind::kRead, Kind::kWrite, Kind::kUnmap}) {
+    EXPECT_EQ(Count(kind).invalid, 1U);
+    EXPECT_EQ(Count(kind).failed, 0U);
+  }
+  EXPECT_EQ(Count(Kind::kRead).operations, 2U);
+  EXPECT_EQ(Count(Kind::kRead).moved, Bytes(1536));
+
+  // The host has cut the file off.
+  ASSERT_EQ(truncate(image.path.c_str(), 512), 0);
+  Do(VIRTIO_BLK_T_IN, 100, {{data, 512, true}});
+  EXPECT_EQ(Count(Kind::kRead).failed, 1U);
+  EXPECT_EQ(Count(Kind::kRead).operations, 2U);
 }
 
 TEST_P(BlockTest, WithoutFlushNegotiatedWritesAreCompletedAfterAFlush) {

@@ -55,6 +55,59 @@ TEST_F(CardsCommands, ADiskComesWithItsNodesAndGoesBeforeThem) {
   Run("device_add", Disk("vd1", "f1"));
 }
 
+TEST_F(CardsCommands, WhatADiskHasDoneIsTold) {
+  using Kind = BlockCounters::Kind;
+  AddNodes("1");
+  AddNodes("2");
+  EXPECT_EQ(Run("query-blockstats"), json::array()) << "no disk yet";
+  Run("device_add", Disk("vd1", "f1"));
+  json second = Disk("vd2", "f2");
+  second["addr"] = "0x8";
+  Run("device_add", second);
+  for (DiskConfig& disk : vm_.cards.disks) disk.counters = std::make_shared<BlockCounters>();
+  BlockCounters& counters = *vm_.cards.disks.at(1).counters;
+  counters.CountDone(Kind::kRead, Bytes(4096), std::chrono::nanoseconds(70));
+  counters.CountDone(Kind::kWrite, Bytes(512), std::chrono::nanoseconds(80));
+  counters.CountDone(Kind::kFlush, Bytes(0), std::chrono::nanoseconds(90));
+  counters.CountFailed(Kind::kWrite, std::chrono::nanoseconds(20));
+  counters.CountInvalid(Kind::kUnmap);
+  counters.NoteWritten(Bytes(1024));
+
+  const json list = Run("query-blockstats");
+  ASSERT_EQ(list.size(), 2U);
+  EXPECT_EQ(list.at(0).at("stats").at("rd_operations"), 0);
+  const json& disk = list.at(1);
+  EXPECT_EQ(disk.at("qdev"), "/machine/peripheral/vd2/virtio-backend");
+  EXPECT_EQ(disk.at("device"), "");
+  EXPECT_EQ(disk.at("node-name"), "f2");
+  const json& stats = disk.at("stats");
+  EXPECT_EQ(stats.at("rd_operations"), 1);
+  EXPECT_EQ(stats.at("rd_bytes"), 4096);
+  EXPECT_EQ(stats.at("rd_total_time_ns"), 70);
+  EXPECT_EQ(stats.at("wr_operations"), 1);
+  EXPECT_EQ(stats.at("wr_bytes"), 512);
+  EXPECT_EQ(stats.at("wr_total_time_ns"), 100);
+  EXPECT_EQ(stats.at("wr_highest_offset"), 1024);
+  EXPECT_EQ(stats.at("failed_wr_operations"), 1);
+  EXPECT_EQ(stats.at("flush_operations"), 1);
+  EXPECT_EQ(stats.at("flush_total_time_ns"), 90);
+  EXPECT_EQ(stats.at("invalid_unmap_operations"), 1);
+  EXPECT_EQ(disk.at("parent").at("node-name"), "s2");
+
+  const json nodes = Run("query-blockstats", {{"query-nodes", true}});
+  ASSERT_EQ(nodes.size(), 4U);
+  EXPECT_EQ(nodes.at(2).at("node-name"), "f2");
+  EXPECT_EQ(nodes.at(2).at("stats").at("wr_highest_offset"), 1024);
+  EXPECT_EQ(nodes.at(2).at("stats").at("rd_operations"), 0) << "the disk's, not the node's";
+  EXPECT_EQ(nodes.at(3).at("node-name"), "s2");
+
+  const json info = Run("x-faultline-info").at("disks");
+  EXPECT_EQ(info.at(1).at("path"), "/d2");
+  EXPECT_EQ(info.at(1).at("reads").at("bytes"), 4096);
+  EXPECT_EQ(info.at(1).at("writes").at("failed"), 1);
+  EXPECT_THAT(Error("query-blockstats", {{"query-nodes", 1}}), HasSubstr("query-nodes"));
+}
+
 TEST_F(CardsCommands, ANetworkCardComesWithItsBackend) {
   Run("netdev_add", {{"type", "user"}, {"id", "hn"}});
   Run("device_add", {{"driver", "virtio-net-pci"}, {"id", "n"}, {"netdev", "hn"}, {"mac", "52:54:00:00:00:09"}});

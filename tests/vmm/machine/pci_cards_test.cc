@@ -73,6 +73,20 @@ class PciCardsTest : public testing::Test {
   std::optional<PciCards> cards_;
 };
 
+TEST_F(PciCardsTest, WhatADiskHasDoneIsCountedOnOverAReset) {
+  DeviceConfig config;
+  config.disks = {Disk("a")};
+  Make(config);
+  config = cards_->Devices();
+  ASSERT_NE(config.disks.at(0).counters, nullptr);
+  config.disks.at(0).counters->CountInvalid(BlockCounters::Kind::kRead);
+  // As a machine that starts anew with the devices of the last one.
+  world_.pci.Remove(*config.disks.at(0).pci_place);
+  cards_.reset();
+  Make(config);
+  EXPECT_EQ(cards_->Devices().disks.at(0).counters, config.disks.at(0).counters);
+}
+
 TEST_F(PciCardsTest, ADiskComesAndGoesAndMayComeAgain) {
   Make(Hotplug());
   EXPECT_EQ(cards_->slots().size(), 31U);

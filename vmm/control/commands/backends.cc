@@ -1,5 +1,7 @@
 // query-chardev, query-block, query-named-block-nodes, query-jobs: the host's side of the devices.
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -15,12 +17,18 @@ using nlohmann::json;
 
 namespace {
 
+// Of a file or a block device; 0 when it is not there any more.
+Bytes SizeOf(const std::string& path) {
+  const FileDescriptor file(Host::System(), open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  const off_t end = file ? lseek(file.get(), 0, SEEK_END) : 0;
+  return Bytes(end > 0 ? static_cast<uint64_t>(end) : 0);
+}
+
 json Image(const DiskNode& disk, std::string_view format) {
-  struct stat info {};
-  const bool known = stat(disk.path.c_str(), &info) == 0;
   json image{
-      {"filename", disk.path}, {"format", format}, {"virtual-size", known ? info.st_size : 0}, {"dirty-flag", false}};
-  if (known) image["actual-size"] = info.st_blocks * 512;
+      {"filename", disk.path}, {"format", format}, {"virtual-size", SizeOf(disk.path).value}, {"dirty-flag", false}};
+  struct stat info {};
+  if (stat(disk.path.c_str(), &info) == 0) image["actual-size"] = info.st_blocks * 512;
   return image;
 }
 

@@ -72,6 +72,9 @@ nlohmann::json CloseFd(const nlohmann::json& arguments, VmControl& vm);
 
 nlohmann::json QomList(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryBlock(const nlohmann::json& arguments, VmControl& vm);
+// What each disk has done since it came. With query-nodes a list of the nodes, which count nothing by themselves but
+// how far back they were written; without, of the disks.
+nlohmann::json QueryBlockstats(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryChardev(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryJobs(const nlohmann::json& arguments, VmControl& vm);
 nlohmann::json QueryNamedBlockNodes(const nlohmann::json& arguments, VmControl& vm);

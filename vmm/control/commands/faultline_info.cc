@@ -45,6 +45,29 @@ json Faults(const MachineStatus& status, const VmControl& vm) {
             {"max", latency->Quantile(1.0)}}}};
 }
 
+json Figures(const BlockCounters::Figures& figures) {
+  return {{"operations", figures.operations},
+          {"bytes", figures.moved.value},
+          {"time-ns", figures.took.count()},
+          {"failed", figures.failed},
+          {"invalid", figures.invalid}};
+}
+
+json Disks(const VmControl& vm) {
+  json disks = json::array();
+  for (const DiskConfig& disk : vm.Devices().disks) {
+    if (disk.counters == nullptr) continue;
+    disks.push_back({{"id", disk.id},
+                     {"path", disk.path},
+                     {"read-only", disk.read_only},
+                     {"reads", Figures(disk.counters->figures(BlockCounters::Kind::kRead))},
+                     {"writes", Figures(disk.counters->figures(BlockCounters::Kind::kWrite))},
+                     {"flushes", Figures(disk.counters->figures(BlockCounters::Kind::kFlush))},
+                     {"discards", Figures(disk.counters->figures(BlockCounters::Kind::kUnmap))}});
+  }
+  return disks;
+}
+
 }  // namespace
 
 json FaultlineInfo(const json& arguments, VmControl& vm) {
@@ -82,6 +105,7 @@ json FaultlineInfo(const json& arguments, VmControl& vm) {
   if (status.pause_reason) info["pause-reason"] = ToString(*status.pause_reason);
   info["assists"] = json::object();
   for (const auto& [what, count] : status.assists) info["assists"][std::string(what)] = count;
+  info["disks"] = Disks(vm);
   info["vcpus"] = json::array();
   for (const VcpuInfo& cpu : status.vcpus)
     info["vcpus"].push_back({{"index", cpu.index}, {"thread-id", cpu.thread_id}});
